@@ -1,0 +1,75 @@
+# make demo    sets everything up, then takes a sample of conversations through the whole system
+# make test    sets everything up, then checks and runs the whole test suite
+#
+# Needs Python 3.11 or newer, make and a package registry. Everything stands in .venv/ and var/.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+TESTS ?= tests
+LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+  --custom-compile-command "make lock" --extra postgres $(UPGRADE)
+
+.PHONY: help setup demo test check format bench lock clean
+
+help:
+	@echo "make setup   the environment in $(VENV)/, development tools included"
+	@echo "make demo    the main job, end to end, with no account anywhere"
+	@echo "make test    linters, types, layers and every test (TESTS=tests/jobs for a part)"
+	@echo "make check   linters, types and layers only"
+	@echo "make format  rewrite the code in the house format"
+	@echo "make bench   the benchmarks beside their floors"
+	@echo "make lock    write the locked requirements (UPGRADE=--upgrade for the newest of everything)"
+	@echo "make clean   remove $(VENV)/ and caches; var/ stays"
+
+setup: $(VENV)/.dev
+
+demo: $(VENV)/.runtime
+	$(BIN)/assent demo
+
+test: setup check
+	$(BIN)/pytest $(TESTS)
+
+check: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: setup
+	$(BIN)/python -m tests.benchmarks
+
+# What runs needs no development tools, so the demo doesn't wait for them.
+$(VENV)/.runtime: requirements.txt pyproject.toml | $(BIN)/python
+	$(PIP) install --quiet --require-hashes -r requirements.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt pyproject.toml | $(BIN)/python
+	$(PIP) install --quiet --require-hashes -r requirements-dev.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $(VENV)/.runtime $@
+
+$(BIN)/python:
+	@python=; for name in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	  if $$name -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    python=$$name; break; fi; done; \
+	if [ -z "$$python" ]; then \
+	  echo "Assent needs Python 3.11 or newer with its venv module; on Debian: apt-get install python3 python3-venv" >&2; \
+	  exit 1; fi; \
+	echo "$$python -m venv $(VENV)"; \
+	$$python -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+# Both files pin every package with its hashes and name no registry, so any mirror can serve them.
+# What builds the package stands among what runs: it is installed from this folder without build isolation.
+lock: $(VENV)/.dev
+	$(PIP) install --quiet uv
+	printf 'hatchling\neditables\n' | $(BIN)/uv pip compile $(LOCK) --group dev -o requirements-dev.txt pyproject.toml -
+	printf 'hatchling\neditables\n' | $(BIN)/uv pip compile $(LOCK) -c requirements-dev.txt -o requirements.txt pyproject.toml -
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build

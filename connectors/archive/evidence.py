@@ -1,0 +1,88 @@
+"""What one line of a segment proves by itself: its leaf hash, and that its values are what its body committed to."""
+
+import hashlib
+from binascii import a2b_base64, b2a_base64
+from typing import Any
+
+import orjson
+
+from consent.canonical import canonical, entry_id
+from consent.kinds import LANE_OF, Kind
+
+_MEMBERS = frozenset(
+    {"body", "conversation", "id", "kind", "lane", "leaf_hash", "occurred_at", "organization", "pos", "recorded_at",
+     "seq", "values", "version"}
+)  # fmt: skip
+_LEAF_MEMBERS = tuple(sorted(_MEMBERS - {"id", "leaf_hash", "values"}))
+_VALUE_MEMBERS = frozenset({"salt", "value"})
+_COMMITMENT_MEMBERS = frozenset({"commit"})
+#: From the alphabet of base64url to that of base64; what belongs to neither, to what no decoder takes.
+_STANDARD = bytes.maketrans(b"-_+/=", b"+/...")
+_LANES = {kind.value: LANE_OF[kind].value for kind in Kind}
+
+
+class EvidenceError(ValueError):
+    """A line that doesn't prove what it says; the text is the reason, without anything personal."""
+
+
+def read_entry(line: bytes) -> dict[str, Any]:
+    """Return a line as the entry's members, of which the id, the lane of the kind and the leaf hash were proven.
+
+    An entry that was disposed of before it came here has no body: its leaf hash is taken at its word, the
+    ledger's tree says whether it is true.
+    """
+    try:
+        found = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        raise EvidenceError("is no JSON") from None
+    if not isinstance(found, dict) or found.keys() != _MEMBERS:
+        raise EvidenceError("hasn't the members of an entry")
+    try:
+        if canonical(found) != line:
+            raise EvidenceError("isn't in canonical form")
+    except orjson.JSONEncodeError:
+        raise EvidenceError("holds a number that no entry holds") from None
+    if type(found["seq"]) is not int or type(found["pos"]) is not int or not isinstance(found["kind"], str):
+        raise EvidenceError("has a number or kind that can't be")
+    if found["id"] != entry_id(found["organization"], found["seq"]):
+        raise EvidenceError("has an id that isn't its organization and seq")
+    if _LANES.get(found["kind"]) != found["lane"]:
+        raise EvidenceError("is of a kind that doesn't travel in its lane")
+    if found["body"] is not None and _leaf(found) != found["leaf_hash"]:
+        raise EvidenceError("has a leaf hash that isn't that of its members")
+    return found
+
+
+def prove_values(found: dict[str, Any]) -> None:
+    """Compare an entry's values with the commitments in its body; erased ones prove nothing and break nothing."""
+    body, values = found["body"], found["values"]
+    if body is None or values is None:
+        if values is not None:
+            raise EvidenceError("has values and no body that commits to them")
+        return
+    committed = {name for name, fact in body.items() if type(fact) is dict and fact.keys() == _COMMITMENT_MEMBERS}
+    if not isinstance(values, dict) or values.keys() != committed:
+        raise EvidenceError("has other values than its body commits to")
+    for name, held in values.items():
+        if not isinstance(held, dict) or held.keys() != _VALUE_MEMBERS:
+            raise EvidenceError(f"has a value, `{name}`, without a salt")
+        if not _is_committed(name, held["salt"], held["value"], body[name]["commit"]):
+            raise EvidenceError(f"has a value, `{name}`, that isn't what its body committed to")
+
+
+def _is_committed(name: str, salt: Any, value: Any, commit: Any) -> bool:
+    """Compute a commitment anew, as `consent.canonical.commitment` does: five an entry, so every microsecond counts."""
+    try:
+        padded = salt.encode().translate(_STANDARD) + b"=="
+        raw = a2b_base64(padded)
+        digest = hashlib.sha256(b"%b%b\x00%b" % (raw, name.encode(), canonical(value))).digest()
+        expected = commit.encode().translate(_STANDARD) + b"="
+    except (AttributeError, ValueError):
+        return False
+    # Encoded again and compared, as decoders let stray trailing bits through.
+    return (b2a_base64(digest, newline=False), b2a_base64(raw, newline=False)) == (expected, padded)
+
+
+def _leaf(found: dict[str, Any]) -> str:
+    preimage = canonical({name: found[name] for name in _LEAF_MEMBERS})
+    return hashlib.sha256(b"\x00" + preimage).hexdigest()

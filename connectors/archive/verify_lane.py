@@ -1,0 +1,197 @@
+"""One lane of an archive, verified: each entry, each segment, the chain of segments, the positions."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import merge
+from typing import NamedTuple
+
+from connectors.archive.directory import Directory
+from connectors.archive.evidence import EvidenceError, prove_values, read_entry
+from connectors.archive.flaws import Cause, Flaws
+from connectors.archive.lane import read_seq
+from connectors.archive.names import SegmentName, is_part, read_segment_name
+from connectors.archive.sealed import Unsealed, unseal
+from connectors.archive.segments import Header, read_header, segment_path
+from consent.canonical import entry_id
+from consent.entry import Entry
+
+#: Gives a ledger's entries of a lane between two positions, both included: (organization, lane, first, last).
+LedgerReader = Callable[[str, str, int, int], Iterable[Entry]]
+
+
+class Proven(NamedTuple):
+    """One entry's place in its lane and ledger, and its leaf hash; None where the entry is spoiled."""
+
+    pos: int
+    seq: int
+    leaf: bytes | None
+    file: str
+
+
+class Seen(NamedTuple):
+    """One segment that was read whole."""
+
+    header: Header
+    sha256: str
+    bytes: int
+
+
+class LaneCheck:
+    """Verifies a lane while its entries stream by, holding one segment (and the late entries' hashes) in memory."""
+
+    def __init__(
+        self, directory: Directory, organization: str, lane: str, flaws: Flaws, ledger: LedgerReader | None
+    ) -> None:
+        self._directory, self._flaws, self._ledger = directory, flaws, ledger
+        self.organization, self.lane = organization, lane
+        self.folder = f"{organization}/{lane}"
+        #: Segments by where they stand.
+        self.seen: dict[str, Seen] = {}
+        #: The position after the last one held, and the file that holds that.
+        self.next = 0
+        self.last_file = self.folder
+        self.count = 0
+
+    def entries(self) -> Iterator[Proven]:
+        """Give the lane's entries in order of position, each verified; then look at the chain."""
+        in_order, late = self._names()
+        held_late = sorted((one for name in late for one in self._segment(name)), key=_by_position)
+        stream = merge((one for name in in_order for one in self._segment(name)), held_late, key=_by_position)
+        seq = -1
+        for one in stream:
+            if self.count == 0 and one.pos > 0:
+                told = f"begins at position {one.pos}: the destination was set up to take entries from then on"
+                self._flaws.note(self.folder, Cause.PARTIAL, told)
+                self.next = one.pos
+            if one.pos < self.next:
+                told = f"holds position {one.pos}, which another segment holds too"
+                self._flaws.add(one.file, Cause.REPEATED, told)
+                continue
+            self.close_gap(one.pos)
+            if one.leaf is not None and one.seq <= seq:
+                told = "has a seq that doesn't rise with its position"
+                self._flaws.add(one.file, Cause.CHANGED, told, entry_id(self.organization, one.seq))
+                one = one._replace(leaf=None)  # noqa: PLW2901
+            self.next, self.last_file, seq = one.pos + 1, one.file, max(seq, one.seq)
+            self.count += 1
+            yield one
+        self._check_chain()
+
+    def close_gap(self, until: int) -> None:
+        """Say which positions are missing up to (and not including) this one."""
+        if self.next < until:
+            which = f"positions {self.next} to {until - 1}" if until - self.next > 1 else f"position {self.next}"
+            self._flaws.add(
+                self.last_file,
+                Cause.GAP,
+                f"after it, {which} of the {self.lane} lane aren't in the archive: lost, or not delivered",
+            )
+
+    def _names(self) -> tuple[Sequence[SegmentName], Sequence[SegmentName]]:
+        in_order: list[SegmentName] = []
+        late: list[SegmentName] = []
+        for text in self._directory.names_unmarked(self.folder):
+            path = f"{self.folder}/{text}"
+            name = read_segment_name(text)
+            if is_part(text):
+                self._flaws.note(path, Cause.LEFTOVER, "was left by a write that was cut; it is swept in time")
+            elif name is None or self._directory.is_folder(path):
+                self._flaws.add(path, Cause.FOREIGN, "doesn't belong in an archive")
+            else:
+                (in_order if name.late is None else late).append(name)
+        return sorted(in_order), sorted(late)
+
+    def _segment(self, name: SegmentName) -> Iterator[Proven]:
+        path = segment_path(self.organization, self.lane, name)
+        data = self._directory.read(path)
+        read = unseal(data)
+        header = self._header(path, read)
+        if header is not None:
+            if header.name != path:
+                self._flaws.add(path, Cause.RENAMED, f"holds what {header.name} should hold")
+                return
+            self.seen[path] = Seen(header, read.sha256, len(data))
+        proven = list(self._lines(path, name, read.lines[1:]))
+        if header is not None and read.problem is None:
+            self._compare_with_header(path, header, proven, len(read.lines) - 1)
+        if self._ledger is not None and proven:
+            self._compare_with_ledger(path, proven)
+        yield from (one for one, _ in proven)
+
+    def _header(self, path: str, read: Unsealed) -> Header | None:
+        if read.problem is not None:
+            cause = Cause.TRUNCATED if "cut short" in read.problem else Cause.CHANGED
+            self._flaws.add(path, cause, read.problem)
+        try:
+            return read_header(read.lines[0] if read.lines else b"")
+        except ValueError as error:
+            self._flaws.add(path, Cause.CHANGED, str(error))
+            return None
+
+    def _lines(self, path: str, name: SegmentName, lines: Sequence[bytes]) -> Iterator[tuple[Proven, str]]:
+        """Prove each line; a spoiled one of a segment in order keeps its place, a late one has none to keep."""
+        seq = -1
+        for pos, line in enumerate(lines, name.first):
+            try:
+                found = read_entry(line)
+                prove_values(found)
+                if (found["organization"], found["lane"]) != (self.organization, self.lane):
+                    raise EvidenceError("belongs to another ledger or lane")  # noqa: TRY301
+                if name.late is None and found["pos"] != pos:
+                    raise EvidenceError(f"stands in the place of position {pos}")  # noqa: TRY301
+            except EvidenceError as error:
+                claimed = read_seq(line)
+                entry = f"line {pos - name.first + 2}" if claimed is None else entry_id(self.organization, claimed)
+                self._flaws.add(path, Cause.CHANGED, str(error), entry)
+                if name.late is None:
+                    yield Proven(pos, seq, None, path), ""
+            else:
+                seq = found["seq"]
+                yield Proven(found["pos"], seq, bytes.fromhex(found["leaf_hash"]), path), found["kind"]
+
+    def _compare_with_header(self, path: str, header: Header, proven: Sequence[tuple[Proven, str]], lines: int) -> None:
+        positions = [one.pos for one, _ in proven]
+        if lines != header.count:
+            told = f"holds {lines} entries where its first line says {header.count}"
+            self._flaws.add(path, Cause.CHANGED, told)
+        elif len(proven) == lines and all(one.leaf for one, _ in proven):
+            if (positions[:1], positions[-1:]) != ([header.first], [header.last]) or positions != sorted(
+                set(positions)
+            ):
+                self._flaws.add(path, Cause.CHANGED, "holds other positions than its first line says")
+            if Counter(kind for _, kind in proven) != header.kinds:
+                self._flaws.add(path, Cause.CHANGED, "holds other kinds of entries than its first line says")
+
+    def _compare_with_ledger(self, path: str, proven: Sequence[tuple[Proven, str]]) -> None:
+        assert self._ledger is not None
+        first, last = proven[0][0].pos, proven[-1][0].pos
+        leaves = {entry.pos: entry.leaf for entry in self._ledger(self.organization, self.lane, first, last)}
+        for one, _ in proven:
+            if one.leaf is not None and leaves.get(one.pos) != one.leaf:
+                told = "isn't as in the ledger" if one.pos in leaves else "isn't in the ledger"
+                self._flaws.add(path, Cause.DIFFERENT, told, entry_id(self.organization, one.seq))
+
+    def _check_chain(self) -> None:
+        numbered: dict[int, str] = {}
+        for path, seen in self.seen.items():
+            other = numbered.setdefault(seen.header.number, path)
+            if other != path:
+                self._flaws.add(path, Cause.EXTRA, f"says it was written in the place of {other}")
+        for number, path in numbered.items():
+            previous = self.seen[path].header.previous
+            if (previous is None) != (number == 0):
+                self._flaws.add(path, Cause.CHANGED, "names a segment before it where there is none, or none")
+            elif previous is not None:
+                self._follow(path, number, previous.name, previous.sha256)
+
+    def _follow(self, path: str, number: int, name: str, sha256: str) -> None:
+        before = self.seen.get(name)
+        if before is None:
+            if not self._flaws.spoils(name):
+                self._flaws.add(name, Cause.MISSING, f"is missing: {path} was written after it")
+        elif (before.sha256 != sha256 or before.header.number != number - 1) and not self._flaws.spoils(name):
+            self._flaws.add(name, Cause.REPLACED, f"isn't the file that {path} was written after")
+
+
+def _by_position(one: Proven) -> int:
+    return one.pos

@@ -1,0 +1,129 @@
+"""A ledger's manifests, verified: each whole, each naming the one before, together listing exactly the segments."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from connectors.archive.directory import Directory
+from connectors.archive.flaws import Cause, Flaws
+from connectors.archive.manifest import Listed, Manifest, read_listed, read_manifest
+from connectors.archive.names import manifest_name
+from connectors.archive.sealed import Link, unseal
+from connectors.archive.verify_lane import Seen
+
+
+class Stated(NamedTuple):
+    """One manifest that was read whole."""
+
+    manifest: Manifest
+    listed: Sequence[Listed]
+
+
+def read_manifests(directory: Directory, organization: str, numbers: Sequence[int], flaws: Flaws) -> Iterator[Stated]:
+    """Read a ledger's manifests by number, noting what is wrong with each and with their chain."""
+    before: Link | None = None
+    expected = 0
+    for number in numbers:
+        for missing in range(expected, number):
+            told = f"is missing: {manifest_name(number)} was written after it"
+            flaws.add(f"{organization}/{manifest_name(missing)}", Cause.MISSING, told)
+        path = f"{organization}/{manifest_name(number)}"
+        read = unseal(directory.read(path))
+        stated = None
+        if read.problem is not None:
+            cause = Cause.TRUNCATED if "cut short" in read.problem else Cause.CHANGED
+            flaws.add(path, cause, read.problem)
+        else:
+            stated = _read(path, read.lines, flaws)
+        if stated is not None:
+            if number == expected:
+                _follow(stated.manifest, before, flaws)
+            yield stated
+        before, expected = Link(path, read.sha256), number + 1
+
+
+def check_listing(
+    organization: str, stated: Sequence[Stated], seen: Mapping[str, Seen], flaws: Flaws, *, whole: bool, in_use: bool
+) -> None:
+    """Compare what the manifests list with the segments that are there; `whole`: no manifest is missing or spoiled."""
+    listed_names: set[str] = set()
+    held: Counter[str] = Counter()
+    for manifest, listed in stated:
+        kinds: Counter[str] = Counter()
+        for one in listed:
+            listed_names.add(one.link.name)
+            held[one.lane] += one.count
+            _compare(manifest, one, seen.get(one.link.name), flaws)
+            if one.link.name in seen:
+                kinds.update(seen[one.link.name].header.kinds)
+        if len(listed) != manifest.segments:
+            told = f"lists {len(listed)} segments where its first line says {manifest.segments}"
+            flaws.add(manifest.name, Cause.CHANGED, told)
+        if kinds != manifest.kinds and all(one.link.name in seen for one in listed):
+            flaws.add(manifest.name, Cause.CHANGED, "counts other kinds of entries than its segments hold")
+        if whole and any(tail.held != held[lane] for lane, tail in manifest.tails.items()):
+            flaws.add(manifest.name, Cause.CHANGED, "counts other entries than its segments hold")
+    _check_unlisted(organization, stated, seen, listed_names, flaws, whole=whole, in_use=in_use)
+
+
+def _check_unlisted(
+    organization: str, stated: Sequence[Stated], seen: Mapping[str, Seen], listed: set[str], flaws: Flaws,
+    *, whole: bool, in_use: bool,
+) -> None:  # fmt: skip
+    tails = stated[-1].manifest.tails if stated else {}
+    newer = []
+    for path in sorted(seen.keys() - listed):
+        header = seen[path].header
+        if header.lane not in tails or header.number > tails[header.lane].number:
+            newer.append(path)
+        elif whole:
+            flaws.add(path, Cause.EXTRA, "isn't listed by the manifests of its time")
+    if newer:
+        number = stated[-1].manifest.number + 1 if stated else 0
+        path = f"{organization}/{manifest_name(number)}"
+        told = f"{len(newer)} segments from {newer[0]} on"
+        if in_use:
+            flaws.note(path, Cause.UNLISTED, f"isn't written yet: a run is at work, and wrote {told}")
+        else:
+            flaws.add(
+                path, Cause.UNLISTED,
+                f"is missing, and should list {told}: it was removed, or the run was cut before it wrote it; "
+                "`assent sync` writes it in the second case",
+            )  # fmt: skip
+
+
+def _read(path: str, lines: Sequence[bytes], flaws: Flaws) -> Stated | None:
+    try:
+        manifest = read_manifest(lines[0])
+        listed = list(read_listed(lines[1:]))
+    except ValueError as error:
+        flaws.add(path, Cause.CHANGED, str(error))
+        return None
+    if manifest.name != path:
+        flaws.add(path, Cause.RENAMED, f"holds what {manifest.name} should hold")
+        return None
+    return Stated(manifest, listed)
+
+
+def _follow(manifest: Manifest, before: Link | None, flaws: Flaws) -> None:
+    if manifest.previous == before:
+        return
+    if before is None or manifest.previous is None or manifest.previous.name != before.name:
+        flaws.add(manifest.name, Cause.CHANGED, "names another manifest before it than the one that is there")
+    elif not flaws.spoils(before.name):
+        flaws.add(before.name, Cause.REPLACED, f"isn't the file that {manifest.name} was written after")
+
+
+def _compare(manifest: Manifest, listed: Listed, seen: Seen | None, flaws: Flaws) -> None:
+    name = listed.link.name
+    if flaws.spoils(name):
+        return
+    if seen is None:
+        flaws.add(name, Cause.MISSING, f"is missing: {manifest.name} lists it")
+        return
+    header = seen.header
+    if listed != Listed(
+        header.lane, header.number, header.first, header.last, header.count, header.late, seen.bytes,
+        Link(name, seen.sha256),
+    ):  # fmt: skip
+        flaws.add(name, Cause.REPLACED, f"isn't the file that {manifest.name} lists")

@@ -1,0 +1,187 @@
+"""Calls to Salesforce through simple-salesforce, with errors that say what happens next.
+
+Only `restful` of simple-salesforce carries them: its `Object.upsert()` asks again for ever when a session stays
+expired, and its own logins have no timeout. A `Salesforce` object here is made for one token and never refreshes.
+"""
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+import requests
+from simple_salesforce.api import Salesforce
+from simple_salesforce.exceptions import SalesforceError
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
+
+from connectors.salesforce.errors import Ending, Fault, understand_call, understand_record
+from connectors.salesforce.session import SalesforceSession
+from connectors.salesforce.settings import SalesforceSettings
+from connectors.salesforce.token import Token, Tokens
+from connectors.salesforce.transport import failed_to_reach
+from sync.port import Budget, SuspendedError, TransientError
+
+_RECORD_ID = re.compile(r"[a-zA-Z0-9]{15}(?:[a-zA-Z0-9]{3})?")
+_QUOTA_HOUR = 3600
+# Seconds are ridden out here; what takes longer is sync's to wait for.
+_ATTEMPTS = 3
+_PATIENCE = 5.0
+
+
+class RejectedError(Exception):
+    """A whole call was turned down for something in it; the fault says whether halves of it may pass."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.code)
+        self.fault = fault
+
+
+class SalesforceClient:
+    """The calls we make of one org, from any number of threads."""
+
+    def __init__(self, settings: SalesforceSettings) -> None:
+        self._version = settings.api_version
+        self._session = SalesforceSession(settings)
+        self._tokens = Tokens(settings, self._session)
+        self._bound: tuple[Token, Salesforce] | None = None
+
+    @property
+    def budget(self) -> Budget | None:
+        """Today's use of the API, as the newest answer said."""
+        return self._session.budget
+
+    def upsert(self, object_name: str, key: str, records: list[dict[str, Any]]) -> list[str | Fault]:
+        """Upsert up to 200 records of one object by external id; answer for each with its Salesforce id or its fault.
+
+        One API call. Raises RejectedError where Salesforce turned the call down as a whole.
+        (REST API Developer Guide, "Upsert Multiple Records with Fewer Round-Trips".)
+        """
+        body = orjson.dumps({"allOrNone": False, "records": records})
+        results = self.call(f"composite/sobjects/{object_name}/{key}", method="PATCH", data=body)
+        if not isinstance(results, list) or len(results) != len(records):
+            # Which answer belongs to which record can't be told: all of them are asked again.
+            raise TransientError("unmatched_answer", "Salesforce answered for other records than it was sent")
+        return [_answer(result) for result in results]
+
+    def query(self, soql: str) -> Iterator[dict[str, Any]]:
+        """Yield a query's records, page by page; one API call a page."""
+        page = self.call("query/", params={"q": soql})
+        while True:
+            try:
+                records, done, following = page["records"], page["done"], page.get("nextRecordsUrl")
+            except (TypeError, KeyError):
+                raise TransientError("unreadable_answer", "Salesforce's answer was no page of records") from None
+            yield from records
+            if done:
+                return
+            # The address is `/services/data/v62.0/query/<locator>`; the instance may be another one by now.
+            page = self.call("query/" + str(following).rsplit("/", 1)[-1])
+
+    def describe(self, object_name: str) -> dict[str, Any]:
+        """Return what the integration user may see of an object."""
+        answer = self.call(f"sobjects/{object_name}/describe")
+        return answer if isinstance(answer, dict) else {}
+
+    def limits(self) -> dict[str, Any]:
+        """Return the org's limits and what remains of them."""
+        answer = self.call("limits")
+        return answer if isinstance(answer, dict) else {}
+
+    def login(self) -> None:
+        """Have a token; the errors of `call` where we get none."""
+        self._tokens.current()
+
+    def call(self, path: str, method: str = "GET", **options: Any) -> Any:
+        """Make one call, riding out seconds of trouble, and return its JSON.
+
+        Raises TransientError, SuspendedError, or RejectedError for what this very call held.
+        """
+        for attempt in Retrying(
+            retry=retry_if_exception(_passes_soon),
+            wait=wait_random_exponential(multiplier=0.2, max=2),
+            stop=stop_after_attempt(_ATTEMPTS) | stop_after_delay(_PATIENCE),
+            reraise=True,
+        ):
+            with attempt:
+                return self._call_signed_in(path, method, options)
+        raise AssertionError("unreachable")
+
+    def shut(self) -> None:
+        """Let go of connections."""
+        self._session.close()
+
+    def _call_signed_in(self, path: str, method: str, options: Mapping[str, Any]) -> Any:
+        token = self._tokens.current()
+        answer = self._call_once(token, path, method, options)
+        if isinstance(answer, Fault) and answer.ending is Ending.EXPIRED:
+            answer = self._call_once(self._tokens.renew(token), path, method, options)
+        if isinstance(answer, Fault):
+            raise _error_of(answer, self._session.retry_after)
+        return answer
+
+    def _call_once(self, token: Token, path: str, method: str, options: Mapping[str, Any]) -> Any:
+        """Return the answer's JSON, or the fault that an answer told of."""
+        trouble: TransientError | SuspendedError
+        # Errors are translated here and raised outside of `except`: theirs carry bodies, and bodies quote customers.
+        try:
+            return self._salesforce(token).restful(path, method=method, **options)
+        except SalesforceError as error:
+            return understand_call(error.status, error.content)
+        except requests.exceptions.JSONDecodeError:
+            trouble = TransientError("unreadable_answer", "Salesforce's answer was cut short or no JSON")
+        except (requests.RequestException, OSError) as error:
+            trouble = failed_to_reach(error)
+        except (ValueError, TypeError):
+            trouble = TransientError("unreadable_answer", "Salesforce's answer was cut short or no JSON")
+        raise trouble
+
+    def _salesforce(self, token: Token) -> Salesforce:
+        bound = self._bound
+        if bound is None or bound[0] is not token:
+            salesforce = Salesforce(
+                session_id=token.access_token,
+                instance_url=token.instance_url,
+                session=self._session,
+                version=self._version,
+                object_pairs_hook=None,
+            )
+            del salesforce.headers["X-PrettyPrint"]  # a third of each answer would be blanks
+            self._bound = bound = (token, salesforce)
+        return bound[1]
+
+
+def suspension(fault: Fault, retry_after: float | None = None) -> SuspendedError:
+    """Return the port's error for a fault that a person must mend, or that a quota's hour ends."""
+    if fault.ending is not Ending.QUOTA:
+        return SuspendedError(fault.code, fault.advice)
+    # The allowance is a rolling one of 24 hours; what was spent a day ago comes back by the hour.
+    now = time.time()
+    until = now + retry_after if retry_after is not None else (now // _QUOTA_HOUR + 1) * _QUOTA_HOUR
+    return SuspendedError(fault.code, fault.advice, until=int(until * 1_000_000))
+
+
+def _error_of(fault: Fault, retry_after: float | None) -> Exception:
+    match fault.ending:
+        case Ending.TRANSIENT | Ending.LOCKED | Ending.AGAIN:
+            return TransientError(fault.code, fault.advice, retry_after=retry_after)
+        case Ending.EXPIRED | Ending.SUSPENDED | Ending.QUOTA:
+            return suspension(fault, retry_after)
+        case _:
+            return RejectedError(fault)
+
+
+def _answer(result: Any) -> str | Fault:
+    """Return one row's Salesforce id, or its fault (`created` says nothing where `success` is false)."""
+    if not isinstance(result, dict):
+        raise TransientError("unmatched_answer", "Salesforce's answer for a record could not be read")
+    if result.get("success") is not True:
+        return understand_record(result)
+    remote_id = result.get("id")
+    if not isinstance(remote_id, str) or _RECORD_ID.fullmatch(remote_id) is None:
+        raise TransientError("unmatched_answer", "Salesforce said yes without naming the record")
+    return remote_id
+
+
+def _passes_soon(error: BaseException) -> bool:
+    return isinstance(error, TransientError) and (error.retry_after or 0) <= 1

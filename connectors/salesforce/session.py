@@ -1,0 +1,89 @@
+"""The HTTP session that every call to Salesforce goes through, logins too."""
+
+import re
+import threading
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.cookies import RequestsCookieJar
+
+from connectors.salesforce.settings import SalesforceSettings
+from sync.port import Budget
+
+_USAGE = re.compile(r"([a-z-]+)=(\d+)/(\d+)")
+_DETAIL_NAMES = {"api-bursts": "bursts", "per-app-api-usage": "app"}
+_CONNECTIONS = 16
+
+
+class SalesforceSession(requests.Session):
+    """A session that never waits for ever, follows no redirect, and keeps what Salesforce says beside its answers.
+
+    It takes nothing from the environment: no proxy, no `.netrc` and above all no `REQUESTS_CA_BUNDLE`,
+    which would beat the settings' own.
+    """
+
+    def __init__(self, settings: SalesforceSettings) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.verify = settings.ca_bundle or True
+        self.adapters.clear()  # https only: a token never travels in clear
+        # No retries of urllib3's own: it would repeat GET and not PATCH, and each delay has one owner.
+        self.mount("https://", HTTPAdapter(pool_connections=4, pool_maxsize=_CONNECTIONS, max_retries=0))
+        # Salesforce sets cookies for browsers; eight threads need not keep them.
+        self.cookies = RequestsCookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
+        self._timeout = (settings.connect_timeout, settings.read_timeout)
+        self._seen = threading.local()
+        #: Today's use of the API, as the newest answer said; None before the first.
+        self.budget: Budget | None = None
+
+    def request(self, method: Any, url: Any, *args: Any, **options: Any) -> requests.Response:
+        """Send a request with both timeouts; a redirect comes back as it is, its status 3xx."""
+        options["timeout"] = self._timeout
+        options["allow_redirects"] = False
+        self._seen.retry_after = None
+        return super().request(method, url, *args, **options)
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        """Keep the use of the API and the wait that any answer names, errors among them."""
+        response = super().send(request, **options)
+        usage = response.headers.get("Sforce-Limit-Info")
+        if usage:
+            self.budget = read_budget(usage) or self.budget
+        self._seen.retry_after = read_retry_after(response.headers.get("Retry-After"))
+        return response
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that this thread's newest answer asked to wait, where it did."""
+        seconds: float | None = getattr(self._seen, "retry_after", None)
+        return seconds
+
+
+def read_budget(header: str) -> Budget | None:
+    """Read `Sforce-Limit-Info`: `api-usage=25/5000; api-bursts=1/750; per-app-api-usage=17/250(appName=x)`."""
+    shares = {name: (int(used), int(limit)) for name, used, limit in _USAGE.findall(header)}
+    if "api-usage" not in shares:
+        return None
+    used, limit = shares["api-usage"]
+    details = {}
+    for name, word in _DETAIL_NAMES.items():
+        if name in shares:
+            details[f"{word}_used"], details[f"{word}_limit"] = shares[name]
+    return Budget(used, limit, details)
+
+
+def read_retry_after(header: str | None) -> float | None:
+    """Return the seconds of a `Retry-After` (a number or a date); None where there is none to be read."""
+    if header is None:
+        return None
+    if header.strip().isdecimal():
+        return float(header)
+    try:
+        until = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return max(0.0, (until.astimezone(UTC) - datetime.now(UTC)).total_seconds())

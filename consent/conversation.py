@@ -1,0 +1,160 @@
+"""One conversation: a line, a contact and a channel group; what the contact agreed to, and what the rules remember.
+
+The state is the fold of the conversation's records, by `evolve` and nothing else: the engine decides by writing
+records and folding them, and a replay of the ledger folds the same records and gets the same state.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from consent.kinds import Kind
+from consent.values import Consent, Group, Origin
+
+DAY = 86_400 * 1_000_000
+#: Tags of recent texts that are remembered: enough to see the same one for the third time.
+_RECENT = 8
+
+
+class Request(NamedTuple):
+    """The last request that was shown to the contact: what a YES answers."""
+
+    #: The version of the step that sent it.
+    version: int
+    template: str
+    template_version: int
+    template_sha256: str
+    language: str
+    opt_in: str
+    opt_out: str
+    sent_at: int
+
+
+class Conversation(NamedTuple):
+    """The key of consent, and all that the rules need to know of what went before."""
+
+    id: str
+    organization: str
+    sub_organization: str | None
+    line: str
+    contact: str
+    group: Group
+    version: int = 0
+    consent: Consent = Consent.NONE
+    origin: Origin | None = None
+    #: The last request that was shown, since the conversation was last at none.
+    request: Request | None = None
+    #: When requests and reminders were sent in the last 24 h before the newest of them, microseconds since 1970.
+    asked: tuple[int, ...] = ()
+    #: Requests and reminders since the last decision.
+    unanswered: int = 0
+    reminded_at: int | None = None
+    #: Whether the employee was told that the contact wrote, since the last request of the employee's.
+    told: bool = False
+    #: The decision in force: when, on the events' clock.
+    decided_at: int | None = None
+    #: Whether an employee's text was delivered since the opt-in.
+    spoken: bool = False
+    helped_at: int | None = None
+    #: Versions of the steps whose texts are held, in order.
+    held: tuple[int, ...] = ()
+    #: Keyed tags of the contact's recent texts and when they were sent.
+    recent: tuple[tuple[str, int], ...] = ()
+
+    def state(self) -> dict[str, Any]:
+        """Return what the rules remember as canonical JSON can hold it (whose it is stands elsewhere)."""
+        return {
+            "consent": self.consent.value,
+            "origin": self.origin.value if self.origin else None,
+            "request": list(self.request) if self.request else None,
+            "asked": list(self.asked),
+            "unanswered": self.unanswered,
+            "reminded_at": self.reminded_at,
+            "told": self.told,
+            "decided_at": self.decided_at,
+            "spoken": self.spoken,
+            "helped_at": self.helped_at,
+            "held": list(self.held),
+            "recent": [list(one) for one in self.recent],
+        }
+
+    def restored(self, version: int, state: Mapping[str, Any]) -> "Conversation":
+        """Return this conversation with a stored state."""
+        return self._replace(
+            version=version,
+            consent=Consent(state["consent"]),
+            origin=Origin(state["origin"]) if state["origin"] else None,
+            request=Request(*state["request"]) if state["request"] else None,
+            asked=tuple(state["asked"]),
+            unanswered=state["unanswered"],
+            reminded_at=state["reminded_at"],
+            told=state["told"],
+            decided_at=state["decided_at"],
+            spoken=state["spoken"],
+            helped_at=state["helped_at"],
+            held=tuple(state["held"]),
+            recent=tuple((tag, at) for tag, at in state["recent"]),
+        )
+
+
+def begin(
+    id: str, organization: str, sub_organization: str | None, line: str, contact: str, group: Group,  # noqa: A002
+    *, stopped_at: int | None = None,
+) -> Conversation:  # fmt: skip
+    """Return a conversation that has no entry yet; opted out where its contact stopped everything at `stopped_at`."""
+    fresh = Conversation(id, organization, sub_organization, line, contact, group)
+    return fresh if stopped_at is None else _stopped(fresh, stopped_at)
+
+
+def evolve(before: Conversation, kind: Kind, version: int, at: int, body: Mapping[str, Any]) -> Conversation:
+    """Return the conversation after one record: `at` is when it occurred, `body` its facts."""
+    if body.get("stopped_at") is not None:
+        before = _stopped(before, body["stopped_at"])
+    match kind:
+        case Kind.MESSAGE:
+            return _after_message(before, version, at, body)
+        case Kind.AUTO_MESSAGE:
+            return _after_auto_message(before, version, at, body)
+        case Kind.DECISION:
+            return before._replace(
+                version=version, consent=Consent(body["after"]), origin=Origin(body["origin"]), decided_at=at,
+                unanswered=0, reminded_at=None, told=False, spoken=False, held=(),
+            )  # fmt: skip
+        case Kind.REASSIGNMENT | Kind.DELIVERY if body.get("after") == Consent.NONE:
+            # What was shown or counted before no longer counts.
+            return Conversation(*before[:6], version=version)
+    return before._replace(version=version)
+
+
+def _after_message(before: Conversation, version: int, at: int, body: Mapping[str, Any]) -> Conversation:
+    verdict = body["verdict"]
+    held = (*before.held, version) if verdict == "held" else before.held
+    spoken = before.spoken or (body["sender"] == "employee" and verdict == "delivered")
+    recent = before.recent
+    if (tag := body.get("text_tag")) is not None:
+        recent = (*(one for one in recent if at - one[1] < DAY), (tag, at))[-_RECENT:]
+    return before._replace(version=version, held=held, spoken=spoken, recent=recent)
+
+
+def _after_auto_message(before: Conversation, version: int, at: int, body: Mapping[str, Any]) -> Conversation:
+    template = body["template"]
+    origin, _, rest = template.partition(".")
+    if rest == "request.contact":
+        request = Request(
+            version, template, body["template_version"], body["template_sha256"], body["language"],
+            body["opt_in"], body["opt_out"], at,
+        )  # fmt: skip
+        return before._replace(
+            version=version, consent=Consent.PENDING, origin=Origin(origin), request=request,
+            asked=(*(one for one in before.asked if at - one < DAY), at), unanswered=before.unanswered + 1,
+            reminded_at=at if body.get("reminder") else before.reminded_at,
+            told=before.told if body.get("reminder") else False,
+        )  # fmt: skip
+    if template == "mt.request.employee":
+        return before._replace(version=version, told=True)
+    if template == "help.contact":
+        return before._replace(version=version, helped_at=at)
+    return before._replace(version=version)
+
+
+def _stopped(conversation: Conversation, at: int) -> Conversation:
+    return conversation._replace(consent=Consent.OPTED_OUT, origin=Origin.MT, decided_at=at)

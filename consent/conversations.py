@@ -1,0 +1,269 @@
+"""What is known of each conversation, contact and line: the states, kept beside the ledger that they derive from.
+
+Each is found by a keyed tag of its numbers, so that an erased contact's opt-out is still honored when nothing
+says any more whose it was.
+"""
+
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+from sqlalchemy import BigInteger, Boolean, Column, Connection, Index, Integer, LargeBinary, String, Table
+
+from consent.conversation import Conversation, begin
+from consent.database import PERSONAL, among, metadata, run, upsert
+from consent.tags import Tags
+from consent.values import Group, Message, Scope
+
+conversation_table = Table(
+    "conversation",
+    metadata,
+    Column("organization", String(32), primary_key=True),
+    Column("tag", LargeBinary, primary_key=True),
+    Column("id", String(32), nullable=False),
+    Column("sub_organization", String(32), nullable=True),
+    Column("channel", String(16), nullable=False),
+    Column("line_tag", LargeBinary, nullable=False),
+    Column("contact_tag", LargeBinary, nullable=False),
+    Column("line", String(32), nullable=True, info=PERSONAL),
+    Column("contact", String(32), nullable=True, info=PERSONAL),
+    Column("consent", String(16), nullable=False),
+    Column("version", Integer, nullable=False),
+    # The entry of the last request shown to the contact: what an answer answers.
+    Column("request_seq", BigInteger, nullable=True),
+    Column("state", LargeBinary, nullable=False),
+    Index("conversation_contact_ix", "organization", "contact_tag"),
+    Index("conversation_line_ix", "organization", "line_tag"),
+    Index("conversation_id_ix", "organization", "id", unique=True),
+    Index("conversation_consent_ix", "organization", "consent"),
+)
+
+line_table = Table(
+    "line",
+    metadata,
+    Column("organization", String(32), primary_key=True),
+    Column("line_tag", LargeBinary, primary_key=True),
+    Column("line", String(32), nullable=True, info=PERSONAL),
+    Column("sub_organization", String(32), nullable=True),
+    Column("employee_id", String(200), nullable=True, info=PERSONAL),
+    Column("employee_name", String(400), nullable=True, info=PERSONAL),
+    # The events' clock: since when this employee is known to have the line.
+    Column("since", BigInteger, nullable=False),
+    Column("registered", Boolean, nullable=False),
+)
+
+contact_table = Table(
+    "contact",
+    metadata,
+    Column("organization", String(32), primary_key=True),
+    Column("contact_tag", LargeBinary, primary_key=True),
+    # When this contact stopped everything (the events' clock): lines that it has no conversation with begin opted out.
+    Column("stopped_at", BigInteger, nullable=False),
+    # The entry that says so.
+    Column("stopped_seq", BigInteger, nullable=False),
+)
+
+
+@dataclass(slots=True)
+class Standing:
+    """A conversation as one transaction has it: where it is kept, and what has become of it."""
+
+    tag: bytes
+    line_tag: bytes
+    contact_tag: bytes
+    conversation: Conversation
+    request_seq: int | None = None
+    changed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Who has a line."""
+
+    line: str
+    sub_organization: str | None
+    employee_id: str | None
+    employee_name: str | None
+    #: The events' clock, microseconds since 1970.
+    since: int
+    registered: bool = False
+
+
+class Standings:
+    """The conversations, contacts and lines that one transaction meets in one ledger: loaded together, written together."""
+
+    def __init__(self, tx: Connection, organization: str, tags: Tags) -> None:
+        self._tx, self._organization, self._tags = tx, organization, tags
+        self._standings: dict[bytes, Standing] = {}
+        self._lines: dict[bytes, Line | None] = {}
+        self._stopped: dict[bytes, tuple[int, int] | None] = {}
+        self._new_lines: set[bytes] = set()
+
+    def load(self, messages: Iterable[Message]) -> None:
+        """Look up in one query each what these messages are about."""
+        # Both sides' first texts at once meet here: the second one finds the conversation of the first.
+        keys = {self._tag(m.line, m.contact, m.group): m for m in messages}
+        if not keys:
+            return
+        self._load("tag", list(keys))
+        fresh = {self._tags("contact", m.contact) for tag, m in keys.items() if tag not in self._standings}
+        self._load_contacts(list(fresh))
+        self._load_lines(list({self._tags("line", m.line) for m in keys.values()}))
+
+    def of(self, message: Message) -> Standing:
+        """Return the conversation that a message belongs to, begun now if there is none."""
+        tag = self._tag(message.line, message.contact, message.group)
+        standing = self._standings.get(tag)
+        if standing is None:
+            contact_tag = self._tags("contact", message.contact)
+            conversation = begin(
+                secrets.token_hex(12), self._organization, message.sub_organization, message.line, message.contact,
+                message.group, stopped_at=stopped[0] if (stopped := self._stopped.get(contact_tag)) else None,
+            )  # fmt: skip
+            standing = Standing(tag, self._tags("line", message.line), contact_tag, conversation)
+            self._standings[tag] = standing
+        return standing
+
+    def with_employee(self, message: Message) -> Message:
+        """Return the message with its line's registered or last known employee, where it names none."""
+        if message.employee_id is not None:
+            return message
+        line = self.line(message.line)
+        if line is None or line.employee_id is None:
+            return message
+        return replace(message, employee_id=line.employee_id, employee_name=line.employee_name)
+
+    def taken_over(self, message: Message) -> list[Standing]:
+        """Note who has the line, and return its conversations if that is another employee than the last known."""
+        if message.employee_id is None:
+            return []
+        line = self.line(message.line)
+        known = line is not None and line.employee_id is not None
+        if line is not None and known and message.sent_at < line.since:
+            return []
+        another = known and line is not None and line.employee_id != message.employee_id
+        name = message.employee_name or (line.employee_name if line is not None and not another else None)
+        if line is None or not known or another or name != line.employee_name:
+            registered = line.registered if line is not None else False
+            sub = line.sub_organization if line is not None and line.registered else message.sub_organization
+            self.assign(Line(message.line, sub, message.employee_id, name, message.sent_at, registered))
+        return self.on_line(message.line) if another else []
+
+    def others(self, standing: Standing, scope: Scope, message: Message) -> list[Standing]:
+        """Return a contact's other conversations that an opt-out reaches; its own line's first."""
+        reached = [
+            one for one in self.of_contact(message.contact)
+            if one is not standing
+            and (scope is Scope.ORG or one.conversation.sub_organization == standing.conversation.sub_organization)
+        ]  # fmt: skip
+        return sorted(reached, key=lambda one: one.line_tag != standing.line_tag)
+
+    def line(self, number: str) -> Line | None:
+        """Return who is known to have a line."""
+        tag = self._tags("line", number)
+        if tag not in self._lines:
+            self._load_lines([tag])
+        return self._lines[tag]
+
+    def assign(self, line: Line) -> None:
+        """Note who has a line from now on."""
+        tag = self._tags("line", line.line)
+        self._lines[tag] = line
+        self._new_lines.add(tag)
+
+    def on_line(self, number: str) -> list[Standing]:
+        """Return every conversation of a line, in an order that doesn't depend on chance."""
+        tag = self._tags("line", number)
+        self._load("line_tag", [tag])
+        return self._in_order(standing for standing in self._standings.values() if standing.line_tag == tag)
+
+    def of_contact(self, number: str) -> list[Standing]:
+        """Return every conversation of a contact, on every line and both channel groups."""
+        tag = self._tags("contact", number)
+        self._load("contact_tag", [tag])
+        return self._in_order(standing for standing in self._standings.values() if standing.contact_tag == tag)
+
+    def stopped(self, contact: str, at: int, seq: int) -> None:
+        """Note that a contact stopped everything: lines that it has no conversation with begin opted out."""
+        self._stopped[self._tags("contact", contact)] = (at, seq)
+
+    def write(self) -> None:
+        """Store what has changed."""
+        upsert(self._tx, conversation_table, [self._row(one) for one in self._standings.values() if one.changed])
+        upsert(self._tx, line_table, [self._line_row(tag) for tag in self._new_lines])
+        stopped = [(self._organization, tag, *since) for tag, since in self._stopped.items() if since is not None]
+        upsert(self._tx, contact_table, stopped)
+
+    def _tag(self, line: str, contact: str, group: Group) -> bytes:
+        return self._tags("conversation", line, contact, group)
+
+    def _load(self, column: str, tags: Sequence[bytes]) -> None:
+        condition, parameters = among(self._tx, column, tags)
+        sql = f"SELECT * FROM conversation WHERE organization = ? AND {condition}"  # noqa: S608 (a condition of ours)
+        for row in run(self._tx, sql, [self._organization, *parameters]):
+            if bytes(row.tag) not in self._standings:
+                self._standings[bytes(row.tag)] = standing_of(row)
+
+    def _load_contacts(self, tags: Sequence[bytes]) -> None:
+        if not tags:
+            return
+        condition, parameters = among(self._tx, "contact_tag", tags)
+        sql = f"SELECT contact_tag, stopped_at, stopped_seq FROM contact WHERE organization = ? AND {condition}"  # noqa: S608 (a condition of ours)
+        for row in run(self._tx, sql, [self._organization, *parameters]):
+            self._stopped[bytes(row.contact_tag)] = (row.stopped_at, row.stopped_seq)
+
+    def _load_lines(self, tags: Sequence[bytes]) -> None:
+        condition, parameters = among(self._tx, "line_tag", tags)
+        sql = f"SELECT * FROM line WHERE organization = ? AND {condition}"  # noqa: S608 (a condition of ours)
+        found = {bytes(row.line_tag): row for row in run(self._tx, sql, [self._organization, *parameters])}
+        for tag in tags:
+            row = found.get(tag)
+            self._lines[tag] = row and Line(
+                row.line, row.sub_organization, row.employee_id, row.employee_name, row.since, bool(row.registered)
+            )
+
+    def _row(self, standing: Standing) -> tuple[object, ...]:
+        told = standing.conversation
+        state = orjson.dumps(told.state())
+        return (self._organization, standing.tag, told.id, told.sub_organization, told.group.value, standing.line_tag,
+                standing.contact_tag, told.line, told.contact, told.consent.value, told.version, standing.request_seq,
+                state)  # fmt: skip
+
+    def _line_row(self, tag: bytes) -> tuple[object, ...]:
+        line = self._lines[tag]
+        assert line is not None
+        return (self._organization, tag, line.line, line.sub_organization, line.employee_id, line.employee_name,
+                line.since, line.registered)  # fmt: skip
+
+    def _in_order(self, standings: Iterable[Standing]) -> list[Standing]:
+        return sorted(standings, key=lambda s: (s.conversation.line, s.conversation.contact, s.conversation.group))
+
+
+def standing_of(row: Any) -> Standing:
+    """Return a stored conversation."""
+    told = begin(
+        row.id, row.organization, row.sub_organization, row.line or "", row.contact or "", Group(row.channel)
+    )  # fmt: skip
+    return Standing(
+        bytes(row.tag), bytes(row.line_tag), bytes(row.contact_tag),
+        told.restored(row.version, orjson.loads(row.state)), row.request_seq,
+    )  # fmt: skip
+
+
+def find_standings(
+    tx: Connection, tags: Tags, organization: str, contact: str, *, line: str | None = None, group: str | None = None
+) -> list[Standing]:
+    """Return a contact's conversations with an organization, by line and channel group."""
+    sql, parameters = "SELECT * FROM conversation WHERE organization = ? AND contact_tag = ?", [
+        organization, tags("contact", contact),
+    ]  # fmt: skip
+    if line is not None:
+        sql += " AND line_tag = ?"
+        parameters.append(tags("line", line))
+    if group is not None:
+        sql += " AND channel = ?"
+        parameters.append(group)
+    found = [standing_of(row) for row in run(tx, sql, parameters)]
+    return sorted(found, key=lambda one: (one.conversation.line, one.conversation.group))

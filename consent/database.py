@@ -1,0 +1,195 @@
+"""The one database: SQLite or PostgreSQL, opened so that a commit means durable and a writer never fails half-way."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, Engine, MetaData, Table, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "%(table_name)s_%(column_0_N_name)s_ix",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "pk": "%(table_name)s_pkey",
+    }
+)
+
+#: Says in a table's declaration that a column holds personal facts: export, redaction and erasure find them by it.
+PERSONAL: dict[str, Any] = {"personal": True}
+
+#: Rows from which COPY is quicker than one INSERT with all of them (its start costs a round trip).
+_COPY_FROM = 8
+
+
+class DatabaseError(Exception):
+    """The database can't be used now; the message says what happened and what to do, and names no value."""
+
+
+class Database:
+    """An engine with the two ways this program uses it: a read, and a write that holds the writer's place."""
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        self.url = url
+        self.is_postgres = parsed.get_backend_name() == "postgresql"
+        if not self.is_postgres and parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        self.engine = _postgres(url) if self.is_postgres else _sqlite(url)
+        # SQLite's busy handler is unfair between threads; inside one process a lock queues them in order.
+        self._writer = threading.Lock()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Read in one short transaction that sees one state of the database."""
+        with self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Write in one transaction, committed at the end of the block and rolled back by any exception in it."""
+        if self.is_postgres:
+            with self.engine.begin() as tx:
+                yield tx
+            return
+        with self._writer, self.engine.connect() as connection:
+            # A transaction that begins as a reader and writes later fails at once when another has committed
+            # in between, in spite of the busy timeout: take the writer's place first.
+            immediate = connection.execution_options(assent_begin="BEGIN IMMEDIATE")
+            with immediate.begin():
+                yield immediate
+
+    def dispose(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def open_database(url: str) -> Database:
+    """Open `sqlite:///path` or `postgresql://…`; nothing is connected yet."""
+    return Database(url)
+
+
+def run(tx: Connection, sql: str, parameters: Sequence[Any] = ()) -> CursorResult[Any]:
+    """Run a statement of the hot path, written with `?` for its parameters, without building it anew each time."""
+    return tx.exec_driver_sql(_marked(sql) if tx.dialect.name == "postgresql" else sql, tuple(parameters))
+
+
+def among(tx: Connection, column: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
+    """Return a condition that `column` is one of `values`, and its parameters."""
+    if tx.dialect.name == "postgresql":
+        return f"{column} = ANY(?)", [list(values)]
+    return f"{column} IN ({', '.join('?' * len(values))})", list(values)
+
+
+def insert(tx: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> None:
+    """Insert rows given as sequences in the table's order of columns, by the quickest way the database has."""
+    if not rows:
+        return
+    names = [column.name for column in table.columns]
+    columns = ", ".join(names)
+    if tx.dialect.name == "sqlite":
+        marks = ", ".join("?" * len(names))
+        tx.exec_driver_sql(f"INSERT INTO {table.name} ({columns}) VALUES ({marks})", [tuple(row) for row in rows])  # noqa: S608 (names of our own tables)
+        return
+    if len(rows) < _COPY_FROM:
+        marks = ", ".join(["(" + ", ".join(["%s"] * len(names)) + ")"] * len(rows))
+        values = tuple(value for row in rows for value in row)
+        tx.exec_driver_sql(f"INSERT INTO {table.name} ({columns}) VALUES {marks}", values)  # noqa: S608 (names of our own tables)
+        return
+    driver: Any = tx.connection.driver_connection
+    try:
+        with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} ({columns}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+    except Exception as error:
+        raise DBAPIError(
+            f"COPY {table.name}", None, error, hide_parameters=True, connection_invalidated=driver.closed
+        ) from error
+
+
+def upsert(tx: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> None:
+    """Insert rows, replacing all other columns of those whose primary key is there already."""
+    if not rows:
+        return
+    names = [column.name for column in table.columns]
+    keys = [column.name for column in table.primary_key.columns]
+    columns = ", ".join(names)
+    sets = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
+    conflict = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {sets}"
+    if tx.dialect.name == "sqlite":
+        marks = ", ".join("?" * len(names))
+        sql = f"INSERT INTO {table.name} ({columns}) VALUES ({marks}) {conflict}"  # noqa: S608 (names of our own tables)
+        tx.exec_driver_sql(sql, [tuple(row) for row in rows])
+        return
+    # One statement of constant text whatever the number of rows, so that it stays prepared.
+    types = [column.type.compile(dialect=tx.dialect) for column in table.columns]
+    arrays = ", ".join(f"%s::{kind}[]" for kind in types)
+    sql = f"INSERT INTO {table.name} ({columns}) SELECT * FROM unnest({arrays}) {conflict}"  # noqa: S608 (names of our own tables)
+    tx.exec_driver_sql(sql, tuple(list(column) for column in zip(*rows, strict=True)))
+
+
+def explain(error: DBAPIError) -> str:
+    """Say in a sentence what is wrong with the database and what to do; quotes neither statement nor values."""
+    text = str(error.orig).lower()
+    for sign, advice in _ADVICE:
+        if sign in text:
+            return advice
+    return f"the database refused a statement ({type(error.orig).__name__}): see its log, then run `assent doctor`"
+
+
+@cache
+def _marked(sql: str) -> str:
+    return sql.replace("?", "%s")
+
+
+def is_outage(error: DBAPIError) -> bool:
+    """Tell a database that is away, locked or full from one that refuses what it was given."""
+    if error.connection_invalidated:
+        return True
+    return type(error.orig).__name__ in {"OperationalError", "InterfaceError", "AdminShutdown", "CannotConnectNow",
+                                         "DiskFull", "ReadOnlySqlTransaction", "TooManyConnections",
+                                         "IdleInTransactionSessionTimeout", "CrashShutdown"}  # fmt: skip
+
+
+_ADVICE = (
+    ("readonly", "the database is read-only: make its file and folder writable, or point [database] url elsewhere"),
+    ("read-only", "the database is read-only: it may be a standby; point [database] url at the primary"),
+    ("disk is full", "the database's disk is full: free some space; nothing that was acknowledged is lost"),
+    ("no space left", "the database's disk is full: free some space; nothing that was acknowledged is lost"),
+    ("disk i/o error", "the database's disk reports errors or is full: check the disk and free some space"),
+    ("is locked", "another process holds the database for long: find it (a backup, a shell), then try again"),
+    ("unable to open", "the database file can't be opened: check [database] url, and the rights on its folder"),
+    ("no such table", "the database has no tables yet: run `assent db upgrade`"),
+    ("does not exist", "the database or its tables aren't there: check [database] url and run `assent db upgrade`"),
+    ("password", "the database refuses our password: check [database] url"),
+    ("not a database", "the file in [database] url is no SQLite database"),
+    ("malformed", "the database file is damaged: restore a backup with `assent db restore`"),
+    ("connection", "the database can't be reached: check that it runs, and [database] url"),
+    ("terminating", "the database is shutting down: try again when it is back"),
+)
+
+
+def _sqlite(url: str) -> Engine:
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": 20.0, "cached_statements": 256})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "cache_size = -16000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get("assent_begin", "BEGIN"))
+
+    return engine
+
+
+def _postgres(url: str) -> Engine:
+    # A cut connection shows itself as an error of the statement at hand; pre-ping spares the next caller that.
+    return create_engine(url, hide_parameters=True, pool_pre_ping=True, pool_size=16, max_overflow=16,
+                         connect_args={"connect_timeout": 10, "application_name": "assent"})  # fmt: skip

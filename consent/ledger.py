@@ -1,0 +1,212 @@
+"""The ledger: one append-only sequence of entries for each main organization, and one named `system`.
+
+Appending locks a row that no one ever updates, reads the newest head, numbers the entries, extends the tree
+and inserts entries and a new head, all in the caller's transaction. Heads are inserted, never updated: a long
+snapshot held open elsewhere slows nothing, and every commit is tamper-evident by itself.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import BigInteger, Column, Connection, Integer, LargeBinary, String, Table, UniqueConstraint
+
+from consent import merkle
+from consent.database import PERSONAL, insert, metadata, run
+from consent.entry import Entry, seal
+from consent.kinds import LANE_OF, Lane
+from consent.values import Record
+
+ledger_table = Table(
+    "ledger",
+    metadata,
+    Column("organization", String(32), primary_key=True),
+)
+
+head_table = Table(
+    "head",
+    metadata,
+    Column("organization", String(32), primary_key=True),
+    Column("size", BigInteger, primary_key=True),
+    Column("consent", BigInteger, nullable=False),
+    Column("messages", BigInteger, nullable=False),
+    Column("audit", BigInteger, nullable=False),
+    Column("frontier", LargeBinary, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False),
+)
+
+entry_table = Table(
+    "entry",
+    metadata,
+    Column("organization", String(32), primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("lane", String(16), nullable=False),
+    Column("pos", BigInteger, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("conversation", String(32), nullable=True),
+    Column("version", Integer, nullable=True),
+    Column("occurred_at", BigInteger, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=True),
+    Column("personal", LargeBinary, nullable=True, info=PERSONAL),
+    Column("leaf", LargeBinary, nullable=False),
+    UniqueConstraint("organization", "lane", "pos"),
+    UniqueConstraint("organization", "conversation", "version", "seq"),
+)
+
+_ENTRY = "organization, seq, lane, pos, kind, conversation, version, occurred_at, recorded_at, body, personal, leaf"
+_HEAD = "organization, size, consent, messages, audit, frontier, recorded_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A ledger's size and tree after one commit."""
+
+    organization: str
+    size: int
+    #: Entries in each lane.
+    lanes: dict[str, int]
+    frontier: tuple[bytes, ...]
+    #: Microseconds since 1970; never goes backwards in a ledger.
+    recorded_at: int
+
+    @property
+    def root(self) -> bytes:
+        """The tree's root, 32 bytes."""
+        return merkle.root(self.frontier)
+
+
+class Appending:
+    """Entries that are being added to one ledger inside one transaction that holds its lock."""
+
+    def __init__(self, tx: Connection, head: Head, now: int) -> None:
+        self._tx, self._start = tx, head
+        self._lanes = dict(head.lanes)
+        self.head = head
+        self.entries: list[Entry] = []
+        #: Time of this commit. A clock that was set back doesn't take the ledger with it.
+        self.recorded_at = max(now, head.recorded_at)
+
+    @property
+    def next_seq(self) -> int:
+        """The seq that the next record will get."""
+        return self._start.size + len(self.entries)
+
+    def add(self, records: Iterable[Record]) -> list[Entry]:
+        """Number and seal records; nothing is written yet."""
+        sealed: list[Entry] = []
+        for record in records:
+            lane = LANE_OF[record.kind]
+            pos = self._lanes[lane]
+            self._lanes[lane] = pos + 1
+            salts = os.urandom(16 * len(record.values))
+            sealed.append(
+                seal(record, self._start.organization, self.next_seq + len(sealed), pos, self.recorded_at, salts)
+            )
+        self.entries += sealed
+        return sealed
+
+    def write(self) -> Head:
+        """Insert the entries and the new head."""
+        if not self.entries:
+            return self._start
+        frontier = merkle.extend(self._start.frontier, self._start.size, [entry.leaf for entry in self.entries])
+        self.head = Head(
+            self._start.organization, self.next_seq, self._lanes, tuple(frontier), self.recorded_at
+        )  # fmt: skip
+        insert(self._tx, entry_table, self.entries)
+        insert(self._tx, head_table, [_row(self.head)])
+        return self.head
+
+
+def create_ledger(tx: Connection, organization: str) -> None:
+    """Make an empty ledger, if it isn't there yet."""
+    run(tx, "INSERT INTO ledger (organization) VALUES (?) ON CONFLICT DO NOTHING", [organization])
+
+
+def lock(tx: Connection, organization: str) -> Head:
+    """Take the ledger's lock until the transaction ends and return its newest head; LookupError if there is none."""
+    # Two statements, not one join: only a statement that begins after the lock was given sees the last commit.
+    suffix = " FOR UPDATE" if tx.dialect.name == "postgresql" else ""
+    found = run(tx, "SELECT organization FROM ledger WHERE organization = ?" + suffix, [organization]).first()
+    if found is None:
+        raise LookupError("there is no such ledger")
+    return newest_head(tx, organization)
+
+
+def newest_head(tx: Connection, organization: str) -> Head:
+    """Return the newest head (of size 0 where nothing was written yet)."""
+    sql = f"SELECT {_HEAD} FROM head WHERE organization = ? ORDER BY size DESC LIMIT 1"  # noqa: S608 (our own columns)
+    row = run(tx, sql, [organization]).first()
+    if row is None:
+        return Head(organization, 0, {lane.value: 0 for lane in Lane}, (), 0)
+    lanes = {"consent": row.consent, "messages": row.messages, "audit": row.audit}
+    return Head(organization, row.size, lanes, tuple(merkle.unpacked(bytes(row.frontier))), row.recorded_at)
+
+
+def append(tx: Connection, organization: str, records: Iterable[Record], now: int) -> list[Entry]:
+    """Add records to a ledger: lock it, number them, write them."""
+    appending = Appending(tx, lock(tx, organization), now)
+    appending.add(records)
+    appending.write()
+    return appending.entries
+
+
+def ledgers(tx: Connection) -> list[str]:
+    """Return the names of all ledgers, sorted."""
+    return [row[0] for row in run(tx, "SELECT organization FROM ledger ORDER BY organization")]
+
+
+def read_lane(tx: Connection, organization: str, lane: str, first: int, limit: int) -> list[Entry]:
+    """Return up to `limit` entries of one lane from position `first` on, in order."""
+    return _entries(
+        tx, "organization = ? AND lane = ? AND pos >= ? AND pos < ? ORDER BY pos", [organization, lane, first, first + limit]
+    )  # fmt: skip
+
+
+def read_positions(tx: Connection, organization: str, lane: str, positions: Sequence[int]) -> list[Entry]:
+    """Return the entries at these positions of one lane, in order."""
+    if not positions:
+        return []
+    marks = ", ".join("?" * len(positions))
+    where = f"organization = ? AND lane = ? AND pos IN ({marks}) ORDER BY pos"
+    return _entries(tx, where, [organization, lane, *positions])
+
+
+def read_range(tx: Connection, organization: str, first: int, limit: int) -> list[Entry]:
+    """Return up to `limit` entries of a ledger from seq `first` on, in order."""
+    return _entries(tx, "organization = ? AND seq >= ? AND seq < ? ORDER BY seq", [organization, first, first + limit])
+
+
+def read_entry(tx: Connection, organization: str, seq: int) -> Entry | None:
+    """Return one entry, or None."""
+    found = read_range(tx, organization, seq, 1)
+    return found[0] if found else None
+
+
+def read_conversation(
+    tx: Connection, organization: str, conversation: str, versions: Sequence[int] | None = None
+) -> list[Entry]:
+    """Return a conversation's entries in order, all or those of some versions."""
+    where, parameters = "organization = ? AND conversation = ?", [organization, conversation, *(versions or ())]
+    if versions is not None:
+        where += f" AND version IN ({', '.join('?' * len(versions)) or 'NULL'})"
+    return _entries(tx, where + " ORDER BY seq", parameters)
+
+
+def walk(tx: Connection, organization: str, *, first: int = 0, page: int = 5_000) -> Iterator[Entry]:
+    """Yield a ledger's entries in order, a page at a time, so that memory stays flat."""
+    while entries := read_range(tx, organization, first, page):
+        yield from entries
+        first = entries[-1].seq + 1
+
+
+def _entries(tx: Connection, where: str, parameters: Sequence[object]) -> list[Entry]:
+    rows = run(tx, f"SELECT {_ENTRY} FROM entry WHERE {where}", parameters)  # noqa: S608 (our own columns and conditions)
+    return [Entry._make(row) for row in rows.fetchall()]
+
+
+def _row(head: Head) -> tuple[object, ...]:
+    lanes = head.lanes
+    frontier = merkle.packed(head.frontier)
+    return (head.organization, head.size, lanes["consent"], lanes["messages"], lanes["audit"], frontier, head.recorded_at)  # fmt: skip

@@ -1,0 +1,196 @@
+"""Organizations: a main one and a tree of sub-organizations, their settings, and who changed what.
+
+Every change is an entry of the audit lane, written in the transaction that makes it. A change takes effect between
+two messages, in every process: whoever holds a ledger's lock compares the size of its audit lane with the one that
+its policies were read at.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Column, Connection, LargeBinary, String, Table
+
+from consent.database import Database, insert, metadata, run
+from consent.kinds import SYSTEM, Kind
+from consent.ledger import append, create_ledger, lock
+from consent.policy import Policy, policy_of
+from consent.values import Mode, Record
+
+_ID = re.compile(r"[a-z0-9-]{2,32}")
+
+organization_table = Table(
+    "organization",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("main", String(32), nullable=False, index=True),
+    Column("parent", String(32), nullable=True),
+    Column("name", String(200), nullable=False),
+    # Canonical JSON of what this organization sets itself; the rest comes from those above it.
+    Column("settings", LargeBinary, nullable=False),
+)
+
+#: Features by the names of the command line: which mode or value stands for on and off.
+FEATURES = ("sms_opt_in", "group_messaging")
+
+
+class SettingError(Exception):
+    """A change that is refused; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Organization:
+    """One organization as it is set up."""
+
+    id: str
+    main: str
+    parent: str | None
+    name: str
+    settings: Mapping[str, Any]
+
+
+class Directory:
+    """Which organizations there are and what rules for them, remembered by one process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._mains: dict[str, str] = {}
+        self._policies: dict[str, tuple[int, dict[str, Policy]]] = {}
+
+    def main_of(self, id: str) -> str | None:  # noqa: A002
+        """Return the main organization of an organization, None if there is none of this id."""
+        main = self._mains.get(id)
+        if main is None:
+            with self._database.read() as tx:
+                self._mains |= {row.id: row.main for row in run(tx, "SELECT id, main FROM organization")}
+            main = self._mains.get(id)
+        return main
+
+    def policies(self, tx: Connection, main: str, audit_size: int) -> Mapping[str, Policy]:
+        """Return the effective policies of a main organization and those below it.
+
+        `audit_size` is the size of its ledger's audit lane, read under the ledger's lock or in this snapshot.
+        """
+        known = self._policies.get(main)
+        if known is None or known[0] != audit_size:
+            known = self._policies[main] = (audit_size, read_policies(tx, main))
+        return known[1]
+
+    def forget(self) -> None:
+        """Read everything anew: a transaction was rolled back."""
+        self._policies.clear()
+
+
+def read_policies(tx: Connection, main: str) -> dict[str, Policy]:
+    """Return the effective policy of every organization of a tree, by id."""
+    tree = {one.id: one for one in organizations(tx, main)}
+    policies = {}
+    for one in tree.values():
+        layers, above = [one.settings], one.parent
+        while above is not None:
+            layers.insert(0, tree[above].settings)
+            above = tree[above].parent
+        policies[one.id] = policy_of(one.id, main, tree[main].name, layers)
+    return policies
+
+
+def organizations(tx: Connection, main: str | None = None) -> list[Organization]:
+    """Return all organizations, or those of one tree, by id."""
+    sql = "SELECT id, main, parent, name, settings FROM organization"
+    rows = run(tx, sql + " ORDER BY id") if main is None else run(tx, sql + " WHERE main = ? ORDER BY id", [main])
+    return [Organization(row.id, row.main, row.parent, row.name, orjson.loads(row.settings)) for row in rows]
+
+
+def organization(tx: Connection, id: str) -> Organization:  # noqa: A002
+    """Return one organization; LookupError if there is none of this id."""
+    row = run(tx, "SELECT id, main, parent, name, settings FROM organization WHERE id = ?", [id]).first()
+    if row is None:
+        raise LookupError("there is no organization of this id")
+    return Organization(row.id, row.main, row.parent, row.name, orjson.loads(row.settings))
+
+
+def create_organization(
+    tx: Connection, id: str, name: str, *, parent: str | None, actor: str, now: int  # noqa: A002
+) -> Organization:  # fmt: skip
+    """Make an organization: a main one with a ledger of its own, or one below `parent`."""
+    if not _ID.fullmatch(id) or id == SYSTEM:
+        raise SettingError(f"an organization's id is 2 to 32 of a-z, 0-9 and -, and not `{SYSTEM}`")
+    if not name.strip() or len(name) > 200:
+        raise SettingError("an organization's name is 1 to 200 characters")
+    try:
+        main = id if parent is None else organization(tx, parent).main
+    except LookupError:
+        raise SettingError("there is no parent organization of this id: see `assent org list`") from None
+    if run(tx, "SELECT 1 FROM organization WHERE id = ?", [id]).first() is not None:
+        raise SettingError("there is an organization of this id already: ids are final")
+    if parent is None:
+        create_ledger(tx, id)
+    insert(tx, organization_table, [(id, main, parent, name.strip(), orjson.dumps({}))])
+    facts = {"setting": "organization", "id": id, "parent": parent, "name": name.strip(), "actor": actor}
+    append(tx, main, [Record(Kind.SETTING, now, facts, {})], now)
+    return organization(tx, id)
+
+
+def set_feature(tx: Connection, id: str, feature: str, on: bool, *, actor: str, now: int) -> None:  # noqa: A002
+    """Switch `sms_opt_in` or `group_messaging`, which exclude each other, for a main organization's whole account."""
+    if feature not in FEATURES:
+        raise SettingError(f"a feature is one of {', '.join(FEATURES)}")
+    if feature == "sms_opt_in":
+        set_mode(tx, id, Mode.CONSENT if on else Mode.OFF, actor=actor, now=now)
+        return
+    one, policy = _for_change(tx, id)
+    if on and policy.mode is not Mode.OFF:
+        raise SettingError(
+            "group_messaging can't be switched on while sms_opt_in is on: switch sms_opt_in off first "
+            f"(`assent feature set {id} sms_opt_in off`)"
+        )
+    _change(tx, one, {"group_messaging": on}, before={"group_messaging": policy.group_messaging}, actor=actor, now=now)
+
+
+def set_mode(tx: Connection, id: str, mode: Mode, *, actor: str, now: int) -> None:  # noqa: A002
+    """Set a main organization's consent mode for its whole account."""
+    one, policy = _for_change(tx, id)
+    if mode is not Mode.OFF and not policy.capability:
+        raise SettingError(
+            "SMS Opt-in was not ordered for this organization: have your admin team reach out to support, "
+            "or run `assent org set ORG capability ordered`"
+        )
+    if mode is Mode.CONSENT and policy.group_messaging:
+        raise SettingError(
+            "sms_opt_in can't be switched on while group_messaging is on: switch group_messaging off first "
+            f"(`assent feature set {id} group_messaging off`)"
+        )
+    _change(tx, one, {"mode": mode.value}, before={"mode": policy.mode.value}, actor=actor, now=now)
+
+
+def _for_change(tx: Connection, id: str) -> tuple[Organization, Policy]:  # noqa: A002
+    """Return a main organization as it stands under its ledger's lock, so that of two changes one sees the other."""
+    try:
+        main = organization(tx, id).main
+        lock(tx, main)
+        one = organization(tx, id)
+    except LookupError:
+        raise SettingError("there is no organization of this id: see `assent org list`") from None
+    if one.parent is not None:
+        raise SettingError(f"this is set at the main organization {one.main} and rules its whole account")
+    return one, read_policies(tx, main)[id]
+
+
+def _change(
+    tx: Connection, one: Organization, settings: Mapping[str, Any], *, before: Mapping[str, Any], actor: str, now: int
+) -> None:
+    run(
+        tx,
+        "UPDATE organization SET settings = ? WHERE id = ?",
+        [orjson.dumps({**one.settings, **settings}, option=orjson.OPT_SORT_KEYS), one.id],
+    )
+    facts = {
+        "setting": next(iter(settings)),
+        "id": one.id,
+        "before": dict(before),
+        "after": dict(settings),
+        "actor": actor,
+    }
+    append(tx, one.main, [Record(Kind.SETTING, now, facts, {})], now)

@@ -1,0 +1,404 @@
+"""How a contact's text is read: strict for YES, liberal for STOP; in doubt there is no consent, and no content is lost.
+
+Ten tiers, the first that fits decides. A tier that says YES or STOP consumes the text; tier 9 passes it on as a
+text and asks a person to look at it; tier 10 is chat.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from consent.normal import (
+    FLOOR_PATTERN,
+    Plain,
+    disguises,
+    holds_floor_word,
+    is_reaction,
+    normalized,
+    plain,
+    tidy,
+    tokens_of,
+)
+from consent.revocations import FILLER_PHRASES, FILLERS, SENTENCE_WORDS, TRIGGERS, holds_revocation, is_revocation
+
+__all__ = [
+    "DEFAULT_OPT_OUT",
+    "FLOOR",
+    "HELP_WORDS",
+    "LANGUAGE_WORDS",
+    "MATCHER_VERSION",
+    "NO_WORDS",
+    "START_WORDS",
+    "Heard",
+    "Reading",
+    "Words",
+    "normalized",
+    "read_reply",
+]
+
+#: Kept with each decision, so that a reading can be repeated by the rules that made it.
+MATCHER_VERSION: Final = "1"
+
+#: What revokes in every organization and language (47 CFR 64.1200(a)(10)); nobody can remove one.
+FLOOR: Final[tuple[str, ...]] = ("stop", "quit", "end", "revoke", "opt out", "cancel", "unsubscribe")
+STOP_ALL: Final[tuple[str, ...]] = ("stopall", "stop all", "stop all messages", "stop everything")
+DEFAULT_OPT_OUT: Final[tuple[str, ...]] = (
+    *STOP_ALL,
+    *("optout", "opt-out", "unsub", "remove", "terminate", "arret", "arrêt", "arrete", "td"),
+)
+NO_WORDS: Final[tuple[str, ...]] = ("no", "nope", "no thanks", "no thank you", "not interested", "decline")
+START_WORDS: Final[tuple[str, ...]] = ("start", "unstop")
+HELP_WORDS: Final[tuple[str, ...]] = ("help", "info", "aide", "ayuda")
+
+#: By language: words that opt in, words that opt out. For speakers to review.
+LANGUAGE_WORDS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = MappingProxyType(
+    {
+        "en": (("YES",), ("STOP",)),
+        "fr": (("oui",), ("arret",)),
+        "es": (("si", "sí"), ("alto", "parar", "baja")),
+        "pt": (("sim",), ("parar", "sair")),
+        "de": (("ja",), ("stopp",)),
+        "it": (("si", "sì"), ("ferma",)),
+        "zh": (("是",), ("停止", "退订")),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The live words of one policy."""
+
+    #: Words that say YES now: the request's own as shown, and the live ones.
+    opt_in: tuple[str, ...]
+    #: Custom and language words beyond the floor and the defaults.
+    opt_out: tuple[str, ...] = ()
+    help: tuple[str, ...] = ()
+
+
+class Heard(StrEnum):
+    """What a contact said."""
+
+    YES = "yes"
+    STOP = "stop"
+    NO = "no"
+    START = "start"
+    HELP = "help"
+    TEXT = "text"
+
+
+class Reading(NamedTuple):
+    """What one text says, and by which rule it was read so."""
+
+    heard: Heard
+    tier: int
+    #: The word or phrase matched, normalized.
+    word: str | None
+    #: `keyword`, `phrase`, `fuzzy`, `emoji`, or nothing.
+    by: str
+    #: A person has to look at this text: it may be a revocation (tier 9).
+    possible_revocation: bool
+    #: Every conversation of the contact is to be closed.
+    stop_all: bool
+    #: The text without its dress: equal texts are told by it.
+    normalized: str
+    #: A telephone wrote this text, not a person.
+    reaction: bool
+
+
+def read_reply(text: str, words: Words) -> Reading:
+    """Say what a contact's text says, given the words that are live. Takes any string, of any length."""
+    lexicon = _lexicon(words)
+    if len(text) <= _SHORT and text.isascii() and text.isprintable():
+        # Most texts hold no word that any rule starts from: they are told apart before any work is done.
+        folded = text.lower()
+        tokens = folded.translate(_ASCII_TOKENS).split()
+        if len(tokens) > 1 and lexicon.triggers.isdisjoint(tokens) and not _ODD.search(folded):
+            return Reading(Heard.TEXT, 10, None, "", False, False, tidy(folded), False)
+    said = plain(text)
+    whole = tidy(said.folded)
+    if is_reaction(text):
+        return Reading(Heard.TEXT, 10, None, "", False, False, whole, True)
+    found = _heard(said, whole, lexicon) or _flagged(text, said, lexicon)
+    return Reading(found.heard, found.tier, found.word, found.by, found.tier == 9, found.stop_all, whole, False)
+
+
+class _Found(NamedTuple):
+    heard: Heard
+    tier: int
+    word: str | None
+    by: str
+    stop_all: bool = False
+
+
+class _Unit(NamedTuple):
+    """A stretch of words that the rules know: what sort it is, and how it reads."""
+
+    sort: str
+    phrase: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Lexicon:
+    """The words of one policy, compiled: every known phrase by its first word, the longest first."""
+
+    yes: frozenset[str]
+    stop: frozenset[str]
+    help: frozenset[str]
+    phrases: Mapping[str, tuple[tuple[tuple[str, ...], str], ...]]
+    triggers: frozenset[str]
+
+
+_OUT, _IN, _NO, _FILL = "out", "in", "no", "filler"
+_SHORT = 2000
+
+#: Said with any filler in one sentence of a longer text, these still mean one thing only.
+_PLAIN_STOPS = frozenset((*STOP_ALL, "stop", "unsubscribe", "unsub", "opt out", "optout"))
+_STOP_ALL = frozenset(STOP_ALL)
+_BESIDE_IT = frozenset(("stop", "unsubscribe"))
+_DOUBT = re.compile("[?¿؟❓❔⁉👎❌🛑✋🚫⛔]")
+_STOP_SIGNS = frozenset("🛑✋🚫⛔")
+_SKIN_TONES = frozenset("🏻🏼🏽🏾🏿")
+_SENTENCE_ENDS = re.compile("[.!?¿¡。\n]")
+_WEB_ENDS = (".com", ".net", ".org", ".io", ".co", ".us", ".info", ".gov", ".edu", ".app", ".ly", ".me", ".biz")
+_ODD = re.compile(r"[015][a-z]|[a-z][015]|(?<![a-z0-9])[a-z][^a-z0-9]{1,3}[a-z](?![a-z0-9])")
+_ASCII_TOKENS: dict[int, str | None] = {
+    **{code: " " for code in range(128) if not chr(code).isalnum()},
+    ord("'"): None,
+    ord("`"): None,
+}
+_REACTIONS = frozenset(["liked", "loved", "disliked", "laughed", "emphasized", "emphasised", "questioned", "reacted", "removed"])
+
+
+def _heard(said: Plain, whole: str, lexicon: _Lexicon) -> _Found | None:
+    """Read tiers 1 to 8."""
+    if not whole:
+        return _stop_signs(said.folded)
+    forms = [said.folded, *disguises(said)]
+    if whole in lexicon.yes and not said.shortened and not _DOUBT.search(said.folded):
+        return _Found(Heard.YES, 1, whole, "keyword")
+    for form in forms:
+        bare = tidy(form)
+        if bare in lexicon.stop:
+            return _Found(Heard.STOP, 3 if said.dropped else 2, bare, "keyword", bare in _STOP_ALL)
+    for heard, known in ((Heard.HELP, lexicon.help), (Heard.START, _START), (Heard.NO, _NOES)):
+        if whole in known:
+            return _Found(heard, 2, whole, "keyword")
+    read = [(form, tokens_of(form)) for form in forms]
+    read = [(form, tokens) for form, tokens in read if len(tokens) == 1 or not lexicon.triggers.isdisjoint(tokens)]
+    for tier in (_with_fillers, _said_no, _sentences, _slip, _mixed):
+        for form, tokens in read:
+            found = tier(form, tokens, lexicon)
+            if found is not None:
+                return found
+    return None
+
+
+def _flagged(text: str, said: Plain, lexicon: _Lexicon) -> _Found:
+    """Read tiers 9 and 10: what stays a text, and whether a person should look at it."""
+    for form in [said.folded, *disguises(said)]:
+        floor = FLOOR_PATTERN.search(form)
+        if floor is not None:
+            return _Found(Heard.TEXT, 9, floor[0], "phrase")
+        for sentence in _split(form):
+            tokens = tokens_of(sentence)
+            phrase = holds_revocation(tokens)
+            if phrase is None and not lexicon.triggers.isdisjoint(tokens):
+                # Another opt-out word as a sentence of its own ("Let me see. Remove.") is not sure enough.
+                units = _units(tokens, lexicon)
+                phrase = next((unit.phrase for unit in units or () if unit.sort == _OUT), None)
+            if phrase is not None:
+                return _Found(Heard.TEXT, 9, phrase, "phrase")
+    if said.shortened and holds_floor_word(text):
+        return _Found(Heard.TEXT, 9, None, "phrase")
+    return _Found(Heard.TEXT, 10, None, "")
+
+
+def _with_fillers(_form: str, tokens: list[str], lexicon: _Lexicon) -> _Found | None:
+    """Tier 4: the whole text is an opt-out word, and words that carry nothing."""
+    units = _units(tokens, lexicon)
+    if units is None or any(unit.sort in (_IN, _NO) for unit in units):
+        return None
+    return _stop_of(units, 4)
+
+
+def _said_no(_form: str, tokens: list[str], lexicon: _Lexicon) -> _Found | None:
+    units = _units(tokens, lexicon)
+    if units is None or any(unit.sort in (_IN, _OUT) for unit in units):
+        return None
+    word = next((unit.phrase for unit in units if unit.sort == _NO), None)
+    return _Found(Heard.NO, 4, word, "phrase") if word else None
+
+
+def _sentences(form: str, _tokens: list[str], lexicon: _Lexicon) -> _Found | None:
+    """Tier 5: one sentence of the text revokes, and says nothing else."""
+    for sentence in _split(form):
+        tokens = tokens_of(sentence)
+        phrase = is_revocation(tokens)
+        if phrase is not None:
+            return _Found(Heard.STOP, 5, phrase, "phrase", any(phrase.startswith(words) for words in _STOP_ALL))
+        if len(tokens) > SENTENCE_WORDS:
+            continue
+        units = _units(tokens, lexicon)
+        if units is None or any(unit.sort in (_IN, _NO) for unit in units):
+            continue
+        found = _stop_of(units, 5)
+        if found is not None and found.word in _PLAIN_STOPS:
+            return found
+    return None
+
+
+def _slip(_form: str, tokens: list[str], _lexicon: _Lexicon) -> _Found | None:
+    """Tier 6: one slip of the finger in a floor word."""
+    if len(tokens) != 1 or len(tokens[0]) < 4:
+        return None
+    token = tokens[0]
+    if token in _near_words():
+        return None
+    word = _SLIPS.get(token) or _SINGLED.get(_single(token))
+    return _Found(Heard.STOP, 6, word, "fuzzy") if word else None
+
+
+def _mixed(_form: str, tokens: list[str], lexicon: _Lexicon) -> _Found | None:
+    """Tier 7: YES and STOP in one breath; in doubt there is no consent."""
+    units = _units(tokens, lexicon)
+    if units is not None:
+        found = _stop_of(units, 7)
+        if found is None or any(unit.sort == _IN for unit in units):
+            return found
+        # "No, cancel" may answer something else than the request.
+        return found if found.word in _PLAIN_STOPS else None
+    first, last = 0, len(tokens)
+    while first < last and (first < SENTENCE_WORDS) and (length := _answer_at(tokens, first, lexicon)):
+        first += length
+    if last and _answer_at(tokens, last - 1, lexicon):
+        last -= 1
+    if (first, last) == (0, len(tokens)):
+        return None
+    phrase = is_revocation(tokens[first:last])
+    return _Found(Heard.STOP, 7, phrase, "phrase") if phrase else None
+
+
+def _stop_signs(folded: str) -> _Found | None:
+    """Tier 8: a stop sign or a raised hand, and nothing else."""
+    signs = {character for character in folded if not character.isspace() and not character.isascii()} - _SKIN_TONES
+    if signs and signs <= _STOP_SIGNS:
+        return _Found(Heard.STOP, 8, "".join(sorted(signs)), "emoji")
+    return None
+
+
+def _stop_of(units: list[_Unit], tier: int) -> _Found | None:
+    """Return the opt-out among known words: the longest, or the one that closes everything."""
+    outs = [unit.phrase for unit in units if unit.sort == _OUT]
+    if not outs:
+        return None
+    every = [phrase for phrase in outs if phrase in _STOP_ALL]
+    sure = [phrase for phrase in outs if phrase in _PLAIN_STOPS]
+    if len(outs) > 1 and not sure and [unit.sort for unit in units if unit.sort != _OUT]:
+        return None  # "end to end" ends nothing
+    return _Found(Heard.STOP, tier, (every or sure or outs)[0], "phrase", bool(every))
+
+
+def _units(tokens: list[str], lexicon: _Lexicon) -> list[_Unit] | None:
+    """Read words as known phrases, the longest first; None as soon as one is not known."""
+    units: list[_Unit] = []
+    at = 0
+    while at < len(tokens):
+        for phrase, sort in lexicon.phrases.get(tokens[at], ()):
+            if tuple(tokens[at : at + len(phrase)]) == phrase:
+                units.append(_Unit(sort, " ".join(phrase)))
+                at += len(phrase)
+                break
+        else:
+            # "Cancel it" may be an order; "stop it" is none.
+            if tokens[at] != "it" or not units or units[-1].phrase not in _BESIDE_IT:
+                return None
+            units.append(_Unit(_FILL, "it"))
+            at += 1
+    return units
+
+
+def _answer_at(tokens: list[str], at: int, lexicon: _Lexicon) -> int:
+    """Return how many words a YES or a NO takes here."""
+    for phrase, sort in lexicon.phrases.get(tokens[at], ()):
+        if sort in (_IN, _NO) and tuple(tokens[at : at + len(phrase)]) == phrase:
+            return len(phrase)
+    return 0
+
+
+def _split(form: str) -> list[str]:
+    """Split into sentences; a dot inside a web or mail address ends none."""
+    if "." in form and ("@" in form or "/" in form or any(end in form for end in _WEB_ENDS)):
+        form = " ".join("" if _is_address(chunk) else chunk for chunk in re.split("([ \t\n])", form))
+    return [sentence for sentence in _SENTENCE_ENDS.split(form) if sentence]
+
+
+def _is_address(chunk: str) -> bool:
+    return "." in chunk.rstrip(".,!?") and ("@" in chunk or "/" in chunk or any(end in chunk for end in _WEB_ENDS))
+
+
+@lru_cache(maxsize=1024)
+def _lexicon(words: Words) -> _Lexicon:
+    yes = _forms(words.opt_in)
+    stop = _forms((*FLOOR, *DEFAULT_OPT_OUT, *words.opt_out))
+    helping = _forms((*HELP_WORDS, *words.help))
+    sorts: dict[tuple[str, ...], str] = {}
+    # A later sort wins: an organization's opt-in word may be "OK", a filler elsewhere.
+    for sort, known in ((_FILL, (*FILLERS, *FILLER_PHRASES)), (_NO, _NOES), (_IN, (*START_WORDS, *yes)), (_OUT, stop)):
+        sorts.update((tuple(tokens_of(word)), sort) for word in known if tokens_of(word))
+    phrases: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+    for phrase, sort in sorted(sorts.items(), key=lambda known: -len(known[0])):
+        phrases.setdefault(phrase[0], []).append((phrase, sort))
+    starts = {tokens_of(word)[0] for word in (*yes, *stop, *helping, *_NOES, *_START) if tokens_of(word)}
+    frozen = {first: tuple(longest_first) for first, longest_first in phrases.items()}
+    return _Lexicon(yes, stop, helping, frozen, frozenset(starts | TRIGGERS | _REACTIONS))
+
+
+def _forms(words: Iterable[str]) -> frozenset[str]:
+    return frozenset(normalized(word) for word in words) - {""}
+
+
+_START = _forms(START_WORDS)
+_NOES = _forms(NO_WORDS)
+
+
+@lru_cache(maxsize=1)
+def _near_words() -> frozenset[str]:
+    lines = files("consent").joinpath("near_words.txt").read_text("utf-8").splitlines()
+    return frozenset(line for line in lines if line and not line.startswith("#"))
+
+
+_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
+
+
+def _beside(letter: str) -> str:
+    """Return the neighbors of a key: each row stands half a key to the right of the one above it."""
+    row = next(at for at, keys in enumerate(_ROWS) if letter in keys)
+    at = _ROWS[row].index(letter)
+    near = [(row, at - 1), (row, at + 1), (row - 1, at), (row - 1, at + 1), (row + 1, at - 1), (row + 1, at)]
+    return "".join(_ROWS[r][c] for r, c in near if 0 <= r < len(_ROWS) and 0 <= c < len(_ROWS[r]))
+
+
+def _slips() -> dict[str, str]:
+    """Every one-slip spelling of a floor word, with the word: neighbors swapped, or the key beside it hit."""
+    slips: dict[str, str] = {}
+    for phrase in FLOOR:
+        word = phrase.replace(" ", "")
+        for at, letter in enumerate(word):
+            slips.update((f"{word[:at]}{near}{word[at + 1 :]}", phrase) for near in _beside(letter))
+            if at:
+                slips[f"{word[: at - 1]}{letter}{word[at - 1]}{word[at + 1 :]}"] = phrase
+    return {slip: phrase for slip, phrase in slips.items() if len(slip) >= 4}
+
+
+def _single(token: str) -> str:
+    """Write each run of one letter once."""
+    return "".join(letter for at, letter in enumerate(token) if not at or token[at - 1] != letter)
+
+
+_SLIPS = _slips()
+_SINGLED = {word.replace(" ", ""): word for word in FLOOR}

@@ -1,0 +1,88 @@
+"""The application that `assent serve` serves: the API, health, and the portal's routes beside them."""
+
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DBAPIError
+from starlette.exceptions import HTTPException
+
+from consent.database import Database, DatabaseError, explain
+from jobs.api.documents import described
+from jobs.api.guard import Guard, Token, TooLargeError
+from jobs.api.health import health_routes
+from jobs.api.messages import message_routes
+from jobs.api.queries import query_router
+from jobs.web.problems import ProblemError, problem
+from sync.intake import Intake
+
+log = structlog.get_logger()
+
+_CODES = {404: "not_found", 405: "method_not_allowed"}
+_WORDS = {404: "There is nothing at this path.", 405: "This path doesn't take this method."}
+
+
+def create_app(
+    database: Database,
+    intake: Intake,
+    token: Token,
+    *,
+    max_body_bytes: int,
+    routers: Sequence[APIRouter] = (),
+    is_stopping: Callable[[], bool] = lambda: False,
+) -> FastAPI:
+    """Put the routes together; `routers` are the portal's."""
+    # No pages of FastAPI's own: they would load scripts from elsewhere.
+    app = FastAPI(title="Assent", docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.router.routes.extend(message_routes(intake))
+    app.router.routes.extend(health_routes(database, is_stopping))
+    app.include_router(query_router(database))
+    for router in routers:
+        app.include_router(router)
+    app.add_middleware(Guard, token=token, max_body_bytes=max_body_bytes)
+    _answer_errors(app, max_body_bytes)
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        return described(plain())
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    return app
+
+
+def _answer_errors(app: FastAPI, max_body_bytes: int) -> None:
+    @app.exception_handler(ProblemError)
+    async def _problem(_request: Request, error: ProblemError) -> Response:
+        return problem(error)
+
+    @app.exception_handler(HTTPException)
+    async def _http(_request: Request, error: HTTPException) -> Response:
+        status = error.status_code
+        code = _CODES.get(status, HTTPStatus(status).name.lower())
+        detail = _WORDS.get(status, HTTPStatus(status).phrase)
+        return problem(ProblemError(status, code, detail, headers=error.headers))
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_request: Request, error: RequestValidationError) -> Response:
+        # What was sent is not quoted: it may be a number.
+        found = [f"{'.'.join(str(part) for part in one['loc'][1:])}: {one['msg']}" for one in error.errors()]
+        return problem(ProblemError(422, "invalid_request", "; ".join(found)))
+
+    @app.exception_handler(TooLargeError)
+    async def _too_large(_request: Request, _error: TooLargeError) -> Response:
+        return problem(ProblemError(413, "too_large", f"A request has at most {max_body_bytes:,} bytes."))
+
+    @app.exception_handler(DatabaseError)
+    @app.exception_handler(DBAPIError)
+    async def _database(_request: Request, error: Exception) -> Response:
+        advice = explain(error) if isinstance(error, DBAPIError) else str(error)
+        log.warning("request.database_away", advice=advice)
+        return problem(ProblemError(503, "unavailable", advice, headers={"retry-after": "5"}))
+
+    @app.exception_handler(Exception)
+    async def _unexpected(_request: Request, _error: Exception) -> Response:
+        # The server logs it, with its traceback redacted.
+        return problem(ProblemError(500, "unexpected", "Something went wrong here; the log says what."))

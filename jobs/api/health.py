@@ -1,0 +1,42 @@
+"""`/livez` and `/readyz`: the process is alive; its database and schema are fine. Never the destinations."""
+
+from collections.abc import Callable
+
+import orjson
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from consent.database import Database, DatabaseError
+from jobs.web.problems import ProblemError, problem
+from sync.migrate import SchemaError, require
+
+log = structlog.get_logger()
+
+
+def health_routes(database: Database, is_stopping: Callable[[], bool]) -> list[Route]:
+    """Return both routes; they need no token."""
+
+    async def livez(_request: Request) -> Response:
+        return _ok({"status": "alive"})
+
+    async def readyz(_request: Request) -> Response:
+        if is_stopping():
+            return problem(ProblemError(503, "stopping", "This process finishes what is at work and stops."))
+        try:
+            await run_in_threadpool(require, database)
+        except SchemaError as error:
+            return problem(ProblemError(503, "schema", str(error)))
+        except (SQLAlchemyError, DatabaseError) as error:
+            log.warning("readiness.failed", error=type(error).__name__)
+            return problem(ProblemError(503, "unavailable", "The database can't be reached."))
+        return _ok({"status": "ready"})
+
+    return [Route("/livez", livez), Route("/readyz", readyz)]
+
+
+def _ok(told: dict[str, str]) -> Response:
+    return Response(orjson.dumps(told), media_type="application/json", headers={"cache-control": "no-store"})

@@ -1,0 +1,378 @@
+"""Commands of delivery: `sync`, `resync`, `reconcile`, `status`, `refused`, `destination`."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from jobs.cli.shared import (
+    Config,
+    Json,
+    Limit,
+    at_time,
+    group,
+    now,
+    print_lines,
+    print_object,
+    print_table,
+)
+from jobs.exits import Exit, Problem
+
+Destination = Annotated[str | None, typer.Option("--destination", metavar="NAME", help="Only this destination.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the records.")]
+
+refused = group("The dead letters: entries that a destination refused.")
+destination = group("The destinations: who is paused, and by whom.")
+
+
+class Only(StrEnum):
+    """Which entries a resync brings again (as `sync.resync.Only`, without its imports)."""
+
+    MISSING = "missing"
+    DRIFTED = "drifted"
+    REFUSED = "refused"
+    ALL = "all"
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command()(sync)
+    app.command()(resync)
+    app.command()(reconcile)
+    app.command()(status)
+    app.add_typer(refused, name="refused")
+    app.add_typer(destination, name="destination")
+
+
+def sync(name: Destination = None, config: Config = None, as_json: Json = False) -> None:
+    """Deliver what is owed, now; set-aside entries too, due or not, and a suspended destination once."""
+    from jobs.build import assembled
+    from sync.workers import sync_now
+
+    with assembled(config) as parts, _stopping() as stop, _progress() as told:
+        chosen = parts.chosen(name)
+        parts.prepare()
+        results = sync_now(
+            parts.database, chosen, parts.rules, stop=stop, progress=lambda at, tenure: told(at, tenure.settled)
+        )
+    if as_json:
+        print_object({"destinations": [asdict(result) for result in results]})
+    else:
+        columns = ("DESTINATION", "DELIVERED", "OWED", "SET ASIDE", "REFUSED", "")
+        rows = [(r.name, r.settled, r.owed, r.set_aside, r.refused, r.advice) for r in results]
+        print_table(columns, rows, empty="No destination is switched on: see [destinations.NAME] in the settings.")
+    if any(result.away for result in results):
+        raise typer.Exit(Exit.UNREACHABLE)
+    if any(result.owed or result.set_aside or result.refused for result in results):
+        raise typer.Exit(Exit.SOME_FAILED)
+
+
+def resync(
+    name: Destination = None,
+    since: Annotated[str | None, typer.Option(metavar="T", help="Recorded at or after, RFC 3339.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="T", help="Recorded before, RFC 3339.")] = None,
+    org: Annotated[str | None, typer.Option(metavar="O", help="Only this organization's ledger.")] = None,
+    contact: Annotated[str | None, typer.Option(metavar="N", help="Only this contact's conversations.")] = None,
+    entry: Annotated[str | None, typer.Option(metavar="ID", help="Only this entry.")] = None,
+    only: Annotated[Only, typer.Option(help="Which of them.")] = Only.ALL,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and change nothing.")] = False,
+    resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with an earlier run.")] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Bring chosen entries to the destinations again; safe to run twice."""
+    from jobs.build import assembled, host_actor
+    from sync import resync as engine
+
+    with assembled(config) as parts, _stopping() as stop, _progress() as told:
+        filters = engine.Filters(
+            only=engine.Only(only.value),
+            organization=org,
+            since=at_time(since, "--since"),
+            until=at_time(until, "--until"),
+            conversations=_conversations(parts, org, contact),
+            entry=_entry_key(entry),
+        )
+        results = [
+            engine.resync(
+                parts.database, one, filters, parts.rules, actor=host_actor(), now=now(), dry_run=dry_run,
+                resume=resume, stop=stop, progress=lambda so_far: told(so_far.destination, so_far.matched),
+            )
+            for one in parts.chosen(name)
+        ]  # fmt: skip
+    if as_json:
+        print_object({"destinations": [asdict(result) for result in results]})
+    else:
+        _print_resynced(results, dry_run)
+    if any(result.refused or result.set_aside for result in results):
+        raise typer.Exit(Exit.SOME_FAILED)
+
+
+def reconcile(
+    name: Destination = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Bring again what is missing or drifted.")] = False,
+    org: Annotated[str | None, typer.Option(metavar="O", help="Only this organization's ledger.")] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Read back what destinations hold, compare with the ledger, report (and repair) drift; ends 6 on a difference."""
+    from jobs.build import assembled
+
+    with assembled(config) as parts, _stopping() as stop:
+        found = [_reconcile_one(parts, one, org, repair, stop) for one in parts.chosen(name)]
+    if as_json:
+        print_object({"destinations": found})
+    else:
+        columns = (
+            "DESTINATION",
+            "CHECKED",
+            "HELD",
+            "MISSING",
+            "DRIFTED",
+            "UNSETTLED",
+            "EXTRA",
+            "DUPLICATE",
+            "REPAIRED",
+        )
+        print_table(
+            columns,
+            [[one[column.lower() if column != "DESTINATION" else "name"] for column in columns] for one in found],
+        )
+        for one in found:
+            for difference in one["differences"][:20]:
+                print(f"{one['name']}: {difference['entry'] or difference['pos']} is {difference['problem']}")
+    if any(one["left"] for one in found):
+        raise typer.Exit(Exit.DIFFERENT)
+
+
+def status(config: Config = None, as_json: Json = False) -> None:
+    """Print for each destination its state, what it is owed, and since when."""
+    from jobs.build import assembled
+    from sync.status import status as read_status
+
+    with assembled(config) as parts:
+        told = read_status(parts.database, parts.destinations)
+    if as_json:
+        print_object(told)
+        return
+    keys = ("name", "state", "owed", "oldest_owed_seconds", "delivered", "set_aside", "refused", "reason")
+    columns = ("DESTINATION", "STATE", "OWED", "OLDEST (S)", "DELIVERED", "SET ASIDE", "REFUSED", "REASON")
+    print_table(columns, ([one[key] for key in keys] for one in told["destinations"]), empty="No destination yet.")
+    print()
+    print_table(("LEDGER", "ENTRIES"), ([one["organization"], one["size"]] for one in told["ledgers"]))
+
+
+@destination.command("list")
+def list_destinations(config: Config = None, as_json: Json = False) -> None:
+    """Print the destinations of the settings, and what is known of each."""
+    from jobs.build import assembled
+    from sync.destinations import standings
+
+    with assembled(config) as parts:
+        with parts.database.read() as tx:
+            known = {one.name: one for one in standings(tx)}
+        configured = parts.settings.destinations
+        rows: list[dict[str, Any]] = [
+            {
+                "name": name,
+                "kind": configured[name].kind if name in configured else None,
+                "enabled": name in configured and configured[name].enabled,
+                "lanes": [lane.value for lane in configured[name].lanes] if name in configured else [],
+                "state": known[name].state.value if name in known else "ok",
+                "reason": known[name].advice if name in known else None,
+            }
+            for name in sorted(configured.keys() | known.keys())
+        ]
+    if as_json:
+        print_lines(rows)
+    else:
+        columns = ("DESTINATION", "KIND", "ENABLED", "LANES", "STATE", "REASON")
+        table = ([r["name"], r["kind"], r["enabled"], ", ".join(r["lanes"]), r["state"], r["reason"]] for r in rows)
+        print_table(columns, table, empty="No destination: add [destinations.NAME] to the settings.")
+
+
+@destination.command()
+def pause(name: str, reason: Reason = "", config: Config = None, as_json: Json = False) -> None:
+    """Deliver nothing to a destination until it is resumed; what it is owed stays owed."""
+    _operate("pause", name, reason, config, as_json)
+
+
+@destination.command("resume")
+def resume_destination(name: str, reason: Reason = "", config: Config = None, as_json: Json = False) -> None:
+    """Let deliveries to a paused or suspended destination go on."""
+    _operate("resume", name, reason, config, as_json)
+
+
+@refused.command("list")
+def list_refused(
+    name: Destination = None,
+    org: Annotated[str | None, typer.Option(metavar="O", help="Only this organization's ledger.")] = None,
+    waiting: Annotated[bool, typer.Option("--waiting", help="Those that wait for their next attempt instead.")] = False,
+    limit: Limit = 1000,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Print the dead letters and why each was refused."""
+    from jobs.build import assembled
+    from sync import receipts
+
+    with assembled(config) as parts, parts.database.read() as tx:
+        state = "waiting" if waiting else "refused"
+        found = receipts.asides(tx, destination=name, organization=org, state=state, limit=limit)
+    rows = [_aside_row(aside) for aside in found]
+    if as_json:
+        print_lines(rows)
+    else:
+        columns = ("ENTRY", "DESTINATION", "LANE", "SINCE", "CODE", "ADVICE")
+        print_table(columns, ([row[column.lower()] for column in columns] for row in rows), empty="Nothing is refused.")
+
+
+@refused.command()
+def show(entry: str, config: Config = None, as_json: Json = False) -> None:
+    """Print where one entry is refused, and why."""
+    rows = _asides_of(entry, config)
+    if as_json:
+        print_lines(rows)
+    else:
+        for row in rows:
+            print("\n".join(f"{key:12} {value}" for key, value in row.items()), end="\n\n")
+
+
+def _asides_of(entry: str, config: Any) -> list[dict[str, Any]]:
+    from jobs.build import assembled
+    from sync import receipts
+
+    organization, seq = _entry_key(entry) or ("", -1)
+    with assembled(config) as parts, parts.database.read() as tx:
+        found = [one for one in receipts.asides(tx, organization=organization, limit=10_000) if one.seq == seq]
+    if not found:
+        raise Problem(Exit.USAGE, f"no destination refuses {entry} or waits for it: see `assent refused list`")
+    return [_aside_row(aside) for aside in found]
+
+
+def _aside_row(aside: Any) -> dict[str, Any]:
+    from consent.canonical import entry_id, timestamp
+
+    return {
+        "entry": entry_id(aside.organization, aside.seq),
+        "destination": aside.destination,
+        "lane": aside.lane,
+        "state": aside.state,
+        "attempts": aside.attempts,
+        "since": timestamp(aside.since),
+        "due_at": timestamp(aside.due_at),
+        "code": aside.code,
+        "advice": aside.advice,
+    }
+
+
+def _operate(operation: str, name: str, reason: str, config: Any, as_json: bool) -> None:
+    from jobs.build import assembled, host_actor
+    from sync import destinations
+
+    act = destinations.pause if operation == "pause" else destinations.resume
+    with assembled(config) as parts:
+        destinations.register(parts.database, parts.destinations)
+        try:
+            act(parts.database, name, reason, host_actor(), now())
+        except LookupError as error:
+            raise Problem(Exit.USAGE, f"there is no destination {name}: see `assent destination list`") from error
+    if as_json:
+        print_object({"name": name, "state": "paused" if operation == "pause" else "ok"})
+    else:
+        print(f"{name} is {operation}d")
+
+
+def _reconcile_one(parts: Any, chosen: Any, org: str | None, repair: bool, stop: threading.Event) -> dict[str, Any]:
+    from jobs.build import host_actor
+    from sync.reconcile import Problem as Difference
+    from sync.reconcile import reconcile as compare
+    from sync.resync import Filters, resync
+    from sync.resync import Only as Which
+
+    found = compare(parts.database, chosen, organization=org, stop=stop)
+    repaired = 0
+    if repair and found.differences:
+        for which in (Which.MISSING, Which.DRIFTED):
+            filters = Filters(only=which, organization=org)
+            actor, at = host_actor(), now()
+            repaired += resync(parts.database, chosen, filters, parts.rules, actor=actor, now=at, stop=stop).taken
+        left = compare(parts.database, chosen, organization=org, stop=stop)
+    else:
+        left = found
+    return {
+        "name": chosen.name,
+        "checked": found.checked,
+        "held": found.held,
+        **{problem.value: found.count(problem) for problem in Difference},
+        "repaired": repaired,
+        "left": len(left.differences) + left.more,
+        "differences": [asdict(difference) for difference in found.differences],
+    }
+
+
+def _print_resynced(results: list[Any], dry_run: bool) -> None:
+    if dry_run:
+        print_table(
+            ("DESTINATION", "WOULD BRING", "CALLS", "SECONDS"),
+            ((r.destination, r.matched, r.calls, round(r.seconds, 1)) for r in results),
+        )
+        return
+    columns = ("DESTINATION", "RUN", "MATCHED", "TAKEN", "REFUSED", "SET ASIDE", "CALLS")
+    rows = ((r.destination, r.run, r.matched, r.taken, r.refused, r.set_aside, r.calls) for r in results)
+    print_table(columns, rows)
+
+
+def _conversations(parts: Any, org: str | None, contact: str | None) -> tuple[str, ...] | None:
+    if contact is None:
+        return None
+    raise Problem(Exit.USAGE, "--contact: not wired yet")
+
+
+def _entry_key(entry: str | None) -> tuple[str, int] | None:
+    from consent.canonical import parse_entry_id
+
+    if entry is None:
+        return None
+    try:
+        return parse_entry_id(entry)
+    except ValueError as error:
+        raise Problem(Exit.USAGE, str(error)) from error
+
+
+@contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """Give an event that is set when the command is interrupted, so that worker threads end after their batch."""
+    stop = threading.Event()
+    try:
+        yield stop
+    except BaseException:
+        stop.set()
+        raise
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    """Give a function that shows a count for each destination; on a terminal only."""
+    import sys
+
+    if not sys.stderr.isatty():
+        yield lambda _name, _count: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.completed:,}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def tell(name: str, count: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=None)
+            bar.update(tasks[name], advance=count)
+
+        yield tell

@@ -1,0 +1,75 @@
+"""The command line: every family of commands, and how each kind of error ends."""
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from jobs.cli import configuration, databases, delivering, ledgers, starting, taking
+from jobs.cli.shared import Config, Json
+from jobs.exits import Exit
+
+app = typer.Typer(
+    name="assent",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    # Its tracebacks would print local variables, numbers and texts among them.
+    pretty_exceptions_enable=False,
+    pretty_exceptions_show_locals=False,
+    help="Consent for business texting under the TCPA, and the sync of every record to Salesforce, archive and portal.",
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        print(f"assent {version('assent')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    config: Config = None,
+    as_json: Json = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    pass
+
+
+for _family in (starting, taking, delivering, ledgers):
+    _family.register(app)
+app.add_typer(databases.app, name="db")
+app.add_typer(configuration.app, name="config")
+
+
+def main() -> NoReturn:
+    """Run one command and exit as INTERFACE says: `jobs.exits`."""
+    signal.signal(signal.SIGTERM, _terminate)
+    from jobs.cli.mishaps import tell
+
+    try:
+        app()
+    except (SystemExit, KeyboardInterrupt) as end:
+        code: object = Exit.INTERRUPTED if isinstance(end, KeyboardInterrupt) else end.code
+    except Exception as error:
+        code = tell(error)
+    else:
+        code = Exit.DONE
+    _flush()
+    sys.exit(int(code) if isinstance(code, int) else Exit.DONE if code is None else Exit.UNEXPECTED)
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(int(Exit.TERMINATED))
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read us has gone; the interpreter must not complain about it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

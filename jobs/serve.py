@@ -1,0 +1,139 @@
+"""`assent serve`: HTTP API, portal and scheduled jobs in one process, started in order and drained in order."""
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from connectors.portal.store import PortalStore
+from jobs.build import Parts, assembled
+from jobs.exits import Exit, Problem
+from jobs.logs import configure_logs
+from sync.intake import Intake
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter, FastAPI
+
+log = structlog.get_logger()
+
+
+def run_server(
+    config: Path | None, *, host: str | None = None, port: int | None = None, http: bool = True, jobs: bool = True
+) -> None:
+    """Serve until SIGTERM or SIGINT; then requests and pushes at work are finished, and the signal's end is raised."""
+    with assembled(config) as parts, ExitStack() as stack:
+        server = parts.settings.server
+        configure_logs(server.log_level)
+        # First what can be wrong, then what must be ended.
+        token = _token(parts) if http else None
+        listening = _listen(host or server.host, server.port if port is None else port) if http else None
+        wake = stack.enter_context(_deliveries(parts)) if jobs else _nobody
+        if listening is None or token is None:
+            log.info("jobs.started", pid=os.getpid())
+            threading.Event().wait()
+            return
+        intake = Intake(parts.database, committed=wake)
+        stack.callback(intake.close)
+        with listening:
+            _serve_http(parts, intake, token, listening)
+
+
+def portal_routers(parts: Parts, token: str) -> "list[APIRouter]":
+    """Return the portal's receiving end, where it has a secret, and its pages."""
+    from jobs.api import Token
+    from jobs.tracing import whereabouts_of
+    from jobs.web.pages import portal_router, wall_clock
+    from jobs.web.receiver import receiver_router
+
+    store = PortalStore(parts.portal_database)
+    pages = portal_router(store, whereabouts_of(parts.database, parts.destinations), Token(token).matches)
+    secret = parts.settings.server.portal_secret
+    if secret is None:
+        return [pages]
+    try:
+        return [receiver_router(store, [secret.get_secret_value()], wall_clock), pages]
+    except ValueError as error:
+        raise Problem(Exit.SETTINGS, f"server.portal_secret: {error}") from error
+
+
+def _serve_http(parts: Parts, intake: Intake, token: str, listening: socket.socket) -> None:
+    import uvicorn
+
+    from jobs.api import Token, create_app
+
+    server = parts.settings.server
+    app: FastAPI = create_app(
+        parts.database,
+        intake,
+        Token(token),
+        max_body_bytes=server.max_body_bytes,
+        routers=portal_routers(parts, token),
+        is_stopping=lambda: running.should_exit,
+    )
+    running = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,  # its lines hold query strings, and with them numbers
+            server_header=False,
+            lifespan="off",
+            timeout_graceful_shutdown=max(1, round(server.shutdown_seconds)),
+        )
+    )
+    address, port = listening.getsockname()[:2]
+    log.info("server.started", url=f"http://{f'[{address}]' if ':' in address else address}:{port}", pid=os.getpid())
+    # On a signal it stops listening, finishes the requests at work, and then raises the signal again for us.
+    running.run(sockets=[listening])
+    log.info("server.stopped")
+
+
+@contextmanager
+def _deliveries(parts: Parts) -> Iterator[Callable[[], None]]:
+    """Run workers and scheduled jobs, and give the function that wakes the workers."""
+    from jobs.scheduler import Reconciler, start_scheduler
+    from sync.workers import Workers
+
+    delivery = parts.settings.delivery
+    parts.prepare()
+    workers = Workers(parts.database, parts.destinations, parts.rules, poll_seconds=delivery.poll_seconds)
+    workers.start()
+    reconciler = Reconciler(parts.database, parts.destinations)
+    scheduler = start_scheduler(parts.settings.jobs, workers.wake, reconciler.wake)
+    try:
+        yield workers.wake
+    finally:
+        scheduler.shutdown(wait=False)
+        reconciler.end(delivery.drain_seconds)
+        if not workers.drain(delivery.drain_seconds):
+            log.warning("delivery.cut", advice="a push was still in flight: it is made again, under the same ids")
+
+
+def _token(parts: Parts) -> str:
+    token = parts.settings.server.token
+    if token is None:
+        raise Problem(
+            Exit.SETTINGS, "server.token_file: the API's token is missing; run `assent init`, or name its file"
+        )
+    return token.get_secret_value()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        # Backlog: what may wait while one group is being written.
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise Problem(
+            Exit.SETTINGS,
+            f"[server] {host}:{port} can't be listened on ({error.strerror}): choose another port, "
+            "or end the process that has it",
+        ) from error
+
+
+def _nobody() -> None:
+    """Wake nobody: deliveries run in another process, which polls."""

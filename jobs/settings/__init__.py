@@ -1,0 +1,31 @@
+"""Settings, read once at start-up into frozen values: a TOML file, the environment over it, secrets from files."""
+
+from jobs.settings.faults import Fault, SettingsError
+from jobs.settings.models import (
+    ArchiveSettings,
+    DatabaseSettings,
+    DeliverySettings,
+    DestinationSettings,
+    JobsSettings,
+    PortalSettings,
+    SalesforceSettings,
+    ServerSettings,
+    Settings,
+)
+from jobs.settings.read import Loaded, load_settings
+
+__all__ = [
+    "ArchiveSettings",
+    "DatabaseSettings",
+    "DeliverySettings",
+    "DestinationSettings",
+    "Fault",
+    "JobsSettings",
+    "Loaded",
+    "PortalSettings",
+    "SalesforceSettings",
+    "ServerSettings",
+    "Settings",
+    "SettingsError",
+    "load_settings",
+]

@@ -1,0 +1,188 @@
+"""Every setting there is, with its default: frozen values, nothing read here.
+
+A field of type `SecretStr` is a secret: it comes from the environment, or from the file that the field
+`<name>_file` beside it names, and never from the settings file (`read.py` sees to that). Fields marked as
+paths count from the settings file's folder.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints, field_validator
+
+from consent.kinds import Lane
+
+
+def _listed(value: Any) -> Any:
+    # The environment has no lists: `consent,audit` is one there.
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+OrganizationId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{2,32}$")]
+Organizations = Annotated[tuple[OrganizationId, ...] | None, BeforeValidator(_listed)]
+Lanes = Annotated[tuple[Lane, ...], BeforeValidator(_listed), Field(min_length=1)]
+HttpUrl = Annotated[
+    str, StringConstraints(pattern=r"^https?://[^\s/?#@]+[^\s?#]*$"), Field(examples=["http://127.0.0.1:8080/portal"])
+]
+HttpsUrl = Annotated[
+    str, StringConstraints(pattern=r"^https://[^\s/?#@]+[^\s?#]*$"), Field(examples=["https://login.salesforce.com"])
+]
+DatabaseUrl = Annotated[
+    str,
+    StringConstraints(pattern=r"^(sqlite:///.+|postgresql(\+psycopg)?://.*)$"),
+    Field(examples=["sqlite:///var/assent.db", "postgresql://assent@db.example.com/assent"]),
+]
+Seconds = Annotated[float, Field(gt=0, le=31 * 24 * 3600)]
+
+
+class Section(BaseModel):
+    """A table of the settings file: its keys and no others."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatabaseSettings(Section):
+    """Where the ledgers are."""
+
+    url: DatabaseUrl = Field(
+        default="sqlite:///var/assent.db", description="sqlite:///path, or postgresql://user@host/name"
+    )
+    password: SecretStr | None = Field(default=None, description="PostgreSQL's password, where the URL names a user")
+    password_file: Path | None = None
+
+
+class ServerSettings(Section):
+    """The HTTP server of `assent serve`."""
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="the address to listen on; loopback by default")
+    port: int = Field(default=8080, ge=0, le=65535, description="0 takes any free port")
+    token: SecretStr | None = Field(default=None, description="what API callers send as bearer token", min_length=16)
+    token_file: Path | None = None
+    portal_secret: SecretStr | None = Field(default=None, description="signs what the portal destination sends here")
+    portal_secret_file: Path | None = None
+    portal_database_url: DatabaseUrl | None = Field(
+        default=None, description="the portal's own database; default: the one above"
+    )
+    max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, description="a larger request is refused with 413")
+    shutdown_seconds: Seconds = Field(default=20.0, description="how long requests at work may take after SIGTERM")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class AuthSettings(Section):
+    """Who may sign in."""
+
+
+class ConsentSettings(Section):
+    """How messages are taken; what organizations decide for themselves is set with `assent org` and `feature`."""
+
+
+class DeliverySettings(Section):
+    """How what is owed is brought to destinations."""
+
+    suspend_after: int = Field(
+        default=50, ge=1, description="refusals in a row for one cause that suspend a destination"
+    )
+    attempts: int = Field(default=12, ge=1, description="an entry that fails alone this often becomes a dead letter")
+    lease_seconds: Seconds = Field(default=15.0, description="a killed worker's lease is free to take after this time")
+    slice_seconds: Seconds = Field(default=1.0, description="how long one ledger keeps a destination while others wait")
+    poll_seconds: Seconds = Field(default=1.0, description="how often to look for work that nobody announced")
+    drain_seconds: Seconds = Field(default=10.0, description="how long pushes in flight may take after SIGTERM")
+
+
+class JobsSettings(Section):
+    """When the scheduler ticks; an empty string switches a job off. Times are UTC."""
+
+    deliver_seconds: Seconds = Field(default=30.0, description="the safety net: wakes the workers whatever happened")
+    reconcile: str = Field(default="0 3 * * *", description="minute hour day month weekday", examples=["0 3 * * *"])
+
+    @field_validator("reconcile")
+    @classmethod
+    def _is_cron(cls, value: str) -> str:
+        if value:
+            from apscheduler.triggers.cron import CronTrigger
+
+            CronTrigger.from_crontab(value, "UTC")
+        return value
+
+
+class AlertsSettings(Section):
+    """Whom to tell."""
+
+
+class EvidenceSettings(Section):
+    """Signed checkpoints and proofs."""
+
+
+class _Destination(Section):
+    enabled: bool = True
+    organizations: Organizations = Field(
+        default=None, description="main organizations it serves; default: all, and `system`"
+    )
+    lanes: Lanes = tuple(Lane)
+    start: Literal["start", "now"] = Field(
+        default="start", alias="from", description="`now` skips what is there already"
+    )
+
+
+class SalesforceSettings(_Destination):
+    """A Salesforce org."""
+
+    kind: Literal["salesforce"]
+    lanes: Lanes = (Lane.CONSENT,)
+    login_url: HttpsUrl = "https://login.salesforce.com"
+    auth: Literal["jwt", "client_credentials"] = "jwt"
+    client_id: str | None = Field(default=None, min_length=1)
+    username: str | None = Field(default=None, min_length=1)
+    private_key: SecretStr | None = None
+    private_key_file: Path | None = None
+    client_secret: SecretStr | None = None
+    client_secret_file: Path | None = None
+    ca_bundle: Path | None = Field(default=None, description="an own CA's certificates, PEM")
+    api_version: str = Field(default="62.0", pattern=r"^\d{2,3}\.0$", examples=["62.0"])
+    audience: str | None = Field(
+        default=None, min_length=1, description="of the signed request, where it isn't login_url"
+    )
+    connect_timeout: Seconds = 10.0
+    read_timeout: Seconds = 60.0
+    portal_url: HttpUrl | None = Field(default=None, description="each record then links to its entry in the portal")
+
+    @field_validator("api_version", mode="before")
+    @classmethod
+    def _plain(cls, value: Any) -> Any:
+        return str(value).removeprefix("v") if isinstance(value, str | int | float) else value
+
+
+class ArchiveSettings(_Destination):
+    """A write-once archive."""
+
+    kind: Literal["archive"]
+    transport: Literal["directory"] = "directory"
+    path: Path = Path("var/archive")
+
+
+class PortalSettings(_Destination):
+    """The portal that `assent serve` hosts, here or on another machine."""
+
+    kind: Literal["portal"]
+    url: HttpUrl = "http://127.0.0.1:8080/portal"
+    secret: SecretStr | None = None
+    secret_file: Path | None = None
+    ca_bundle: Path | None = Field(default=None, description="an own CA's certificates, PEM")
+
+
+DestinationSettings = Annotated[SalesforceSettings | ArchiveSettings | PortalSettings, Field(discriminator="kind")]
+DestinationName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
+
+
+class Settings(Section):
+    """All settings of one start."""
+
+    database: DatabaseSettings = DatabaseSettings()
+    server: ServerSettings = ServerSettings()
+    auth: AuthSettings = AuthSettings()
+    consent: ConsentSettings = ConsentSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    destinations: dict[DestinationName, DestinationSettings] = {}
+    jobs: JobsSettings = JobsSettings()
+    alerts: AlertsSettings = AlertsSettings()
+    evidence: EvidenceSettings = EvidenceSettings()

@@ -1,0 +1,414 @@
+"""A tenure: one holder of a lease brings one destination what it is owed of one ledger, all lanes, consent first.
+
+Read ahead of the cursors, push, settle. No network inside a transaction, and the process may be killed between any
+two of the three: what was pushed and not settled is pushed again, under the same ids.
+"""
+
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from functools import partial
+from typing import assert_never
+
+import structlog
+
+from consent.database import Database, run
+from consent.entry import Entry
+from consent.ledger import Head, newest_head, read_lane, read_positions
+from sync import leases, receipts
+from sync.clock import database_now
+from sync.destinations import Destination, suspend
+from sync.leases import Keeper, Lease
+from sync.port import Batch, Delay, Outcome, Receipt, Refusal, Statement, SuspendedError, TransientError
+from sync.receipts import SetAside
+from sync.retry import LONGEST_SECONDS, delay, patiently
+
+log = structlog.get_logger()
+
+#: A head is looked at again at least this often, so that a STOP overtakes the backlog that is being worked.
+_HEAD_SECONDS = 0.05
+
+
+class End(Enum):
+    """How a tenure ended."""
+
+    IDLE = auto()  # nothing more is owed, or due
+    SLICE = auto()  # its time is over, another ledger's turn
+    AWAY = auto()  # the destination was away
+    SUSPENDED = auto()  # the destination refuses us
+    LOST = auto()  # another process took over
+    STOPPED = auto()  # we were asked to stop
+
+
+@dataclass(slots=True)
+class Tenure:
+    """What one tenure did."""
+
+    end: End = End.IDLE
+    settled: int = 0
+    refused: int = 0
+    set_aside: int = 0
+    code: str = ""
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Settings of delivery."""
+
+    #: A destination that refuses this many in a row for one cause and takes none is suspended.
+    suspend_after: int = 50
+    lease_seconds: float = 15.0
+    #: How long one ledger may keep a destination while others wait.
+    slice_seconds: float = 1.0
+    #: An entry that fails alone this often becomes a dead letter.
+    attempts: int = 12
+
+
+@dataclass(slots=True)
+class _Push:
+    first: int
+    entries: Sequence[Entry]
+    answer: Future[Sequence[Outcome]]
+
+
+@dataclass(slots=True)
+class _Lane:
+    name: str
+    #: The first position that isn't settled.
+    cursor: int
+    #: The first position that isn't being pushed.
+    ahead: int
+    pushes: deque[_Push] = field(default_factory=deque)
+    #: Refusals in a row for one cause since the last entry that was taken.
+    cause: str = ""
+    streak: int = 0
+
+
+def deliver(
+    database: Database, destination: Destination, lease: Lease, keeper: Keeper, rules: Rules, stop: threading.Event,
+    *, everything: bool = False, until: float | None = None,
+) -> Tenure:  # fmt: skip
+    """Work one lease until nothing is owed, and say how it ended.
+
+    `everything` tries all that is set aside once, due or not. `until` is a time of the monotonic clock
+    after which the tenure makes room for others.
+    """
+    return _Delivery(database, destination, lease, keeper, rules, stop, everything, until).run()
+
+
+class _Delivery:
+    def __init__(
+        self, database: Database, destination: Destination, lease: Lease, keeper: Keeper, rules: Rules,
+        stop: threading.Event, everything: bool, until: float | None,
+    ) -> None:  # fmt: skip
+        self._database, self._destination, self._lease, self._keeper = database, destination, lease, keeper
+        self._rules, self._stop, self._everything, self._until = rules, stop, everything, until
+        self._connector, self._capacity = destination.connector, destination.connector.capacity
+        self._tenure = Tenure()
+        self._lanes: list[_Lane] = []
+        self._looked = 0.0
+        self._lost = threading.Event()
+        self._recovered = lease.attempts == 0
+
+    def run(self) -> Tenure:
+        self._lost = self._keeper.keep(self._lease)
+        try:
+            self._open()
+            self._late()
+            self._ahead()
+            self._close()
+        except TransientError as error:
+            self._away(error)
+        except SuspendedError as error:
+            self._ended(End.SUSPENDED, error.code, error.advice)
+            suspend(self._database, self._destination.name, error.code, error.advice, error.until)
+        except (leases.FencedError, receipts.SettledTwiceError):
+            self._ended(End.LOST)
+        finally:
+            self._keeper.forget(self._lease)
+            with self._database.write() as tx:
+                leases.release(tx, self._lease)
+        return self._tenure
+
+    # --- ahead of the cursors ---------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        with self._database.read() as tx:
+            self._head = newest_head(tx, self._lease.organization)
+            for lane in self._destination.lanes:
+                at = receipts.cursor(tx, self._lease.organization, self._destination.name, lane)
+                self._lanes.append(_Lane(lane.value, at, at))
+        self._looked = time.monotonic()
+
+    def _ahead(self) -> None:
+        if self._capacity.in_flight == 1:
+            self._work(None)
+            return
+        with ThreadPoolExecutor(self._capacity.in_flight, f"push-{self._destination.name}") as pool:
+            self._work(pool)
+
+    def _work(self, pool: Executor | None) -> None:
+        trouble: Exception | None = None
+        while True:
+            if trouble is None and not self._must_end():
+                try:
+                    self._fill(pool)
+                except Exception as error:  # what is in flight is settled first, then this counts
+                    trouble = error
+            in_flight = [push.answer for lane in self._lanes for push in lane.pushes]
+            if not in_flight:
+                break
+            wait(in_flight, return_when=FIRST_COMPLETED, timeout=_HEAD_SECONDS)
+            for lane in self._lanes:
+                try:
+                    self._settle_done(lane)
+                except (TransientError, SuspendedError) as error:
+                    # Those behind it in this lane can't be settled as a contiguous range: they stay owed.
+                    wait([push.answer for push in lane.pushes])
+                    lane.pushes.clear()
+                    trouble = trouble or error
+        if trouble is not None:
+            raise trouble
+
+    def _fill(self, pool: Executor | None) -> None:
+        """Start pushes while there is room; the consent lane always finds a place."""
+        now = time.monotonic()
+        if now - self._looked > _HEAD_SECONDS or all(lane.ahead >= self._size(lane) for lane in self._lanes):
+            with self._database.read() as tx:
+                self._head = newest_head(tx, self._lease.organization)
+            self._looked = now
+        busy = sum(len(lane.pushes) for lane in self._lanes)
+        for lane in self._lanes:
+            kept_free = 1 if lane is not self._lanes[0] and self._capacity.in_flight > 1 else 0
+            most = 1 if self._capacity.ordered else self._capacity.in_flight
+            while lane.ahead < self._size(lane) and len(lane.pushes) < most:
+                if busy >= self._capacity.in_flight - kept_free:
+                    break
+                lane.pushes.append(self._start(lane, pool))
+                busy += 1
+            if busy and pool is None:
+                break  # pushed already, in this thread: settle it before the next
+
+    def _start(self, lane: _Lane, pool: Executor | None) -> _Push:
+        with self._database.read() as tx:
+            entries = read_lane(tx, self._lease.organization, lane.name, lane.ahead, self._capacity.batch)
+        batch = Batch(self._lease.organization, lane.name, entries)
+        first, lane.ahead = lane.ahead, lane.ahead + len(entries)
+        if pool is not None:
+            return _Push(first, entries, pool.submit(self._push, batch))
+        done: Future[Sequence[Outcome]] = Future()
+        try:
+            done.set_result(self._push(batch))
+        except (TransientError, SuspendedError) as error:
+            done.set_exception(error)
+        return _Push(first, entries, done)
+
+    def _push(self, batch: Batch) -> Sequence[Outcome]:
+        """Push with the patience for seconds of trouble; a fault of our own in one entry is that entry's refusal."""
+        try:
+            return patiently(partial(self._connector.push, batch), self._stop)
+        except (TransientError, SuspendedError):
+            raise
+        except Exception as error:
+            if len(batch.entries) > 1:
+                middle = len(batch.entries) // 2
+                front = self._push(_part(batch, batch.entries[:middle]))
+                if len(front) < middle:
+                    return front
+                return [*front, *self._push(_part(batch, batch.entries[middle:]))]
+            log.exception("push.failed", destination=self._destination.name, entry=batch.entries[0].id)
+            advice = "our connector failed on this entry: report it with the log line push.failed, then retry it"
+            return [Refusal(f"unexpected {type(error).__name__}", advice)]
+
+    def _settle_done(self, lane: _Lane) -> None:
+        """Settle the contiguous prefix of a lane's pushes that were answered."""
+        while lane.pushes and lane.pushes[0].answer.done():
+            push = lane.pushes.popleft()
+            outcomes = push.answer.result()[: len(push.entries)]
+            if not outcomes:
+                raise TransientError("no_answer", "the destination took nothing and gave no reason")
+            self._refuse_streaks(lane, outcomes)
+            self._settle(lane, push, outcomes)
+            if len(outcomes) < len(push.entries):
+                wait([later.answer for later in lane.pushes])
+                lane.pushes.clear()
+                lane.ahead = lane.cursor
+
+    def _refuse_streaks(self, lane: _Lane, outcomes: Sequence[Outcome]) -> None:
+        """Suspend a destination that refuses all for one cause, instead of burying its entries one by one."""
+        cause, streak = lane.cause, lane.streak
+        for outcome in outcomes:
+            match outcome:
+                case Refusal(code=code):
+                    streak = streak + 1 if code == cause else 1
+                    cause = code
+                    if streak >= self._rules.suspend_after and not any(isinstance(o, Receipt) for o in outcomes):
+                        raise SuspendedError(code, f"{streak} entries in a row were refused: {outcome.advice}")
+                case Receipt():
+                    cause, streak = "", 0
+                case Delay():
+                    pass
+                case _:
+                    assert_never(outcome)
+        lane.cause, lane.streak = cause, streak
+
+    def _settle(self, lane: _Lane, push: _Push, outcomes: Sequence[Outcome]) -> None:
+        started = time.monotonic()
+        organization, name = self._lease.organization, self._destination.name
+        with self._database.write() as tx:
+            leases.fence(tx, self._lease)
+            now = database_now(tx)
+            receipts.write_receipt(tx, organization, name, lane.name, push.first, outcomes, now, self._lease.fence)
+            failed = [(entry, outcome) for entry, outcome in zip(push.entries, outcomes, strict=False)
+                      if not isinstance(outcome, Receipt)]  # fmt: skip
+            receipts.set_aside(tx, [self._aside(entry, outcome, 1, now, now) for entry, outcome in failed])
+            self._note_recovered(tx)
+        lane.cursor = push.first + len(outcomes)
+        self._count(lane.name, outcomes)
+        log.info(
+            "batch.settled", destination=name, organization=organization, lane=lane.name, first=push.first,
+            count=len(outcomes), failed=len(failed), seconds=round(time.monotonic() - started, 4),
+        )  # fmt: skip
+
+    # --- behind the cursors -----------------------------------------------------------------------------------
+
+    def _late(self) -> None:
+        """Try again what was set aside and is due."""
+        organization, name = self._lease.organization, self._destination.name
+        with self._database.read() as tx:
+            now = database_now(tx)
+            beyond = now + int(LONGEST_SECONDS * 1_000_000)
+            waiting = receipts.due(
+                tx, organization, name, until=None if self._everything else now, never_after=beyond
+            )  # fmt: skip
+        for lane in self._lanes:
+            mine = [aside for aside in waiting if aside.lane == lane.name]
+            for at in range(0, len(mine), self._capacity.batch):
+                if not self._must_end():
+                    self._push_late(lane.name, mine[at : at + self._capacity.batch])
+
+    def _push_late(self, lane: str, asides: Sequence[SetAside]) -> None:
+        organization, name = self._lease.organization, self._destination.name
+        with self._database.read() as tx:
+            entries = read_positions(tx, organization, lane, [aside.pos for aside in asides])
+        outcomes = self._push(Batch(organization, lane, entries, late=True))
+        with self._database.write() as tx:
+            leases.fence(tx, self._lease)
+            now = database_now(tx)
+            answered = list(zip(asides, entries, outcomes, strict=False))
+            got = {entry.pos: outcome for _, entry, outcome in answered if isinstance(outcome, Receipt)}
+            receipts.write_late_receipts(tx, organization, name, lane, got, now, self._lease.fence)
+            again = [self._aside(entry, outcome, aside.attempts + 1, now, aside.since)
+                     for aside, entry, outcome in answered if not isinstance(outcome, Receipt)]  # fmt: skip
+            receipts.set_aside(tx, again)
+        self._count(lane, outcomes)
+
+    def _aside(self, entry: Entry, outcome: Outcome, attempts: int, now: int, since: int) -> SetAside:
+        organization, name = self._lease.organization, self._destination.name
+        match outcome:
+            case Refusal(code=code, advice=advice):
+                state, due_at = "refused", now
+                log.warning("entry.refused", destination=name, entry=entry.id, code=code)
+            case Delay(code=code, advice=advice, retry_after=after):
+                state = "waiting" if attempts < self._rules.attempts else "refused"
+                due_at = now + int(delay(attempts, random.random(), retry_after=after) * 1_000_000)  # noqa: S311 (jitter)
+                log.info("entry.set_aside", destination=name, entry=entry.id, code=code, attempts=attempts)
+            case Receipt():
+                raise AssertionError("a receipt is not set aside")
+            case _:
+                assert_never(outcome)
+        return SetAside(
+            organization, name, entry.lane, entry.pos, entry.seq, state, attempts, due_at, since, code, advice
+        )  # fmt: skip
+
+    # --- the end of a tenure ----------------------------------------------------------------------------------
+
+    def _close(self) -> None:
+        """Tell the destination how far it is, if it took something since it was told last, or a day has passed."""
+        if self._tenure.end is not End.IDLE:
+            return
+        organization, name = self._lease.organization, self._destination.name
+        with self._database.read() as tx:
+            now = database_now(tx)
+            newest = max(receipts.newest_settled_at(tx, organization, name, lane.name) for lane in self._lanes)
+            head = newest_head(tx, organization)
+        if newest <= self._lease.closed_at and now - self._lease.closed_at < 86_400_000_000:
+            return
+        lanes = {lane.name: (head.lanes[lane.name], lane.cursor) for lane in self._lanes}
+        statement = Statement(organization, head.size, head.root, lanes, head.recorded_at)
+        patiently(partial(self._connector.close, statement), self._stop)
+        with self._database.write() as tx:
+            leases.fence(tx, self._lease)
+            run(
+                tx,
+                "UPDATE lease SET closed_at = ? WHERE organization = ? AND destination = ?",
+                [now, organization, name],
+            )
+            self._note_recovered(tx)
+
+    def _away(self, error: TransientError) -> None:
+        attempts = self._lease.attempts + 1 if not self._tenure.settled else 1
+        self._ended(End.AWAY, error.code, error.advice)
+        seconds = delay(attempts, random.random(), retry_after=error.retry_after)  # noqa: S311 (jitter)
+        with self._database.write() as tx:
+            now = database_now(tx)
+            others = run(
+                tx, "SELECT 1 FROM lease WHERE destination = ? AND attempts > 0 LIMIT 1", [self._destination.name]
+            ).first()
+            run(
+                tx,
+                """UPDATE lease SET attempts = ?, due_at = ?, code = ?, advice = ?,
+                away_since = coalesce(away_since, ?) WHERE organization = ? AND destination = ? AND fence = ?""",
+                [attempts, now + int(seconds * 1_000_000), error.code, error.advice, now,
+                 self._lease.organization, self._destination.name, self._lease.fence],
+            )  # fmt: skip
+        if others is None:
+            log.warning("destination.away", destination=self._destination.name, code=error.code, advice=error.advice)
+
+    def _note_recovered(self, tx: object) -> None:
+        if self._recovered:
+            return
+        run(
+            tx,  # type: ignore[arg-type]
+            """UPDATE lease SET attempts = 0, due_at = 0, code = NULL, advice = NULL, away_since = NULL
+            WHERE organization = ? AND destination = ? AND fence = ?""",
+            [self._lease.organization, self._destination.name, self._lease.fence],
+        )
+        self._recovered = True
+        log.info("destination.back", destination=self._destination.name, organization=self._lease.organization)
+
+    def _must_end(self) -> bool:
+        if self._lost.is_set():
+            self._ended(End.LOST)
+        elif self._stop.is_set():
+            self._ended(End.STOPPED)
+        elif self._until is not None and time.monotonic() > self._until:
+            self._ended(End.SLICE)
+        return self._tenure.end is not End.IDLE
+
+    def _ended(self, end: End, code: str = "", advice: str = "") -> None:
+        self._tenure.end, self._tenure.code, self._tenure.advice = end, code, advice
+
+    def _count(self, lane: str, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            match outcome:
+                case Receipt():
+                    self._tenure.settled += 1
+                case Refusal():
+                    self._tenure.refused += 1
+                case Delay():
+                    self._tenure.set_aside += 1
+
+    def _size(self, lane: _Lane) -> int:
+        head: Head = self._head
+        return head.lanes[lane.name]
+
+
+def _part(batch: Batch, entries: Sequence[Entry]) -> Batch:
+    return Batch(batch.organization, batch.lane, entries, batch.late)

@@ -1,0 +1,250 @@
+"""Receipts: a destination's proof, one row a batch. The newest one of a lane is the destination's cursor.
+
+Up to a cursor every entry is settled, set aside or refused. What fails alone is kept in `set_aside` until it gets
+through; then a late receipt of its own says so, and look-ups ask those first.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import BigInteger, Column, Connection, Integer, LargeBinary, String, Table
+from sqlalchemy.exc import IntegrityError
+
+from consent.database import among, insert, metadata, run, upsert
+from sync.port import Outcome, Receipt
+
+receipt_table = Table(
+    "receipt",
+    metadata,
+    Column("organization", String(32), primary_key=True),
+    Column("destination", String(64), primary_key=True),
+    Column("lane", String(16), primary_key=True),
+    # The batch's first position is its key, so that two can't settle one range.
+    Column("first", BigInteger, primary_key=True),
+    Column("last", BigInteger, nullable=False),
+    Column("settled_at", BigInteger, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("held", LargeBinary, nullable=False),
+)
+
+late_receipt_table = Table(
+    "late_receipt",
+    metadata,
+    Column("organization", String(32), primary_key=True),
+    Column("destination", String(64), primary_key=True),
+    Column("lane", String(16), primary_key=True),
+    Column("pos", BigInteger, primary_key=True),
+    Column("settled_at", BigInteger, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("held", LargeBinary, nullable=False),
+)
+
+set_aside_table = Table(
+    "set_aside",
+    metadata,
+    Column("organization", String(32), primary_key=True),
+    Column("destination", String(64), primary_key=True),
+    Column("lane", String(16), primary_key=True),
+    Column("pos", BigInteger, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    # waiting: tried again when due; refused: a dead letter until a person acts; discarded: a person gave it up.
+    Column("state", String(16), nullable=False, index=True),
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("code", String(128), nullable=False),
+    Column("advice", String(1000), nullable=False),
+)
+
+_NONE = bytes(16)
+
+
+class SettledTwiceError(Exception):
+    """Another process settled this range: its receipt stands, ours is not written."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """An entry that waits for its next attempt, or for a person."""
+
+    organization: str
+    destination: str
+    lane: str
+    pos: int
+    seq: int
+    state: str
+    attempts: int
+    #: The database's clock, microseconds since 1970.
+    due_at: int
+    since: int
+    code: str
+    advice: str
+
+
+def cursor(tx: Connection, organization: str, destination: str, lane: str) -> int:
+    """Return the first position that nothing was settled for yet."""
+    row = run(
+        tx,
+        """SELECT last FROM receipt WHERE organization = ? AND destination = ? AND lane = ?
+        ORDER BY first DESC LIMIT 1""",
+        [organization, destination, lane],
+    ).first()
+    return 0 if row is None else row.last + 1
+
+
+def skipped(tx: Connection, organization: str, destination: str, lane: str) -> int:
+    """Return how many entries a destination was never asked to take."""
+    row = run(
+        tx,
+        "SELECT last, held FROM receipt WHERE organization = ? AND destination = ? AND lane = ? AND first = 0",
+        [organization, destination, lane],
+    ).first()
+    return row.last + 1 if row is not None and bytes(row.held) == SKIPPED else 0
+
+
+def newest_settled_at(tx: Connection, organization: str, destination: str, lane: str) -> int:
+    """Return when the newest receipt of a lane was written, 0 if there is none."""
+    row = run(
+        tx,
+        """SELECT settled_at FROM receipt WHERE organization = ? AND destination = ? AND lane = ?
+        ORDER BY first DESC LIMIT 1""",
+        [organization, destination, lane],
+    ).first()
+    return 0 if row is None else int(row.settled_at)
+
+
+def write_receipt(
+    tx: Connection, organization: str, destination: str, lane: str, first: int, outcomes: Sequence[Outcome],
+    settled_at: int, fence: int,
+) -> None:  # fmt: skip
+    """Settle a contiguous range that begins at the cursor."""
+    held = pack(outcomes)
+    row = (organization, destination, lane, first, first + len(outcomes) - 1, settled_at, fence, held)
+    try:
+        insert(tx, receipt_table, [row])
+    except IntegrityError as error:
+        raise SettledTwiceError("this range was settled by another process") from error
+
+
+def skip(tx: Connection, organization: str, destination: str, lane: str, size: int, now: int) -> None:
+    """Begin a destination's lane behind the `size` entries that are there already."""
+    if size:
+        insert(tx, receipt_table, [(organization, destination, lane, 0, size - 1, now, 0, SKIPPED)])
+
+
+def write_late_receipts(
+    tx: Connection, organization: str, destination: str, lane: str, settled: Mapping[int, Receipt], settled_at: int,
+    fence: int,
+) -> None:  # fmt: skip
+    """Settle single positions behind the cursor, and take them from what is set aside."""
+    rows = [(organization, destination, lane, pos, settled_at, fence, pack([receipt]))
+            for pos, receipt in settled.items()]  # fmt: skip
+    upsert(tx, late_receipt_table, rows)
+    if settled:
+        condition, positions = among(tx, "pos", list(settled))
+        run(
+            tx,
+            f"DELETE FROM set_aside WHERE organization = ? AND destination = ? AND lane = ? AND {condition}",  # noqa: S608 (a condition of ours)
+            [organization, destination, lane, *positions],
+        )
+
+
+def set_aside(tx: Connection, entries: Sequence[SetAside]) -> None:
+    """Keep entries that failed alone, with their due time and reason."""
+    upsert(tx, set_aside_table, [_aside_row(aside) for aside in entries])
+
+
+def due(
+    tx: Connection, organization: str, destination: str, *, until: int | None, never_after: int, limit: int = 1_000
+) -> list[SetAside]:
+    """Return what waits and is due at `until` (None: all that waits, due or not), by lane and position.
+
+    A due time beyond `never_after` can only come from a clock that was set back since: it is due as well.
+    """
+    sql = f"SELECT {_ASIDE} FROM set_aside WHERE organization = ? AND destination = ? AND state = 'waiting'"  # noqa: S608 (our own columns)
+    parameters: list[object] = [organization, destination]
+    if until is not None:
+        sql += " AND (due_at <= ? OR due_at > ?)"
+        parameters += [until, never_after]
+    rows = run(tx, f"{sql} ORDER BY lane, pos LIMIT {int(limit)}", parameters)
+    return [SetAside(*row.tuple()) for row in rows.fetchall()]
+
+
+def asides(
+    tx: Connection, *, destination: str | None = None, organization: str | None = None, state: str | None = None,
+    after: tuple[str, str, str, int] = ("", "", "", -1), limit: int = 1_000,
+) -> list[SetAside]:  # fmt: skip
+    """Return set-aside entries that match, in order of key, a page at a time."""
+    sql = f"SELECT {_ASIDE} FROM set_aside WHERE (organization, destination, lane, pos) > (?, ?, ?, ?)"  # noqa: S608 (our own columns)
+    parameters: list[object] = list(after)
+    for name, value in (("destination", destination), ("organization", organization), ("state", state)):
+        if value is not None:
+            sql += f" AND {name} = ?"
+            parameters.append(value)
+    rows = run(tx, f"{sql} ORDER BY organization, destination, lane, pos LIMIT {int(limit)}", parameters)
+    return [SetAside(*row.tuple()) for row in rows.fetchall()]
+
+
+def held_by(
+    tx: Connection, organization: str, destination: str, lane: str, first: int, last: int
+) -> Iterator[tuple[int, Receipt]]:
+    """Yield (position, receipt) of all that a destination was proved to hold between two positions, both included."""
+    late = {
+        row.pos: unpack(bytes(row.held))[0]
+        for row in run(
+            tx,
+            """SELECT pos, held FROM late_receipt
+            WHERE organization = ? AND destination = ? AND lane = ? AND pos BETWEEN ? AND ?""",
+            [organization, destination, lane, first, last],
+        )
+    }
+    rows = run(
+        tx,
+        """SELECT first, last, held FROM receipt WHERE organization = ? AND destination = ? AND lane = ?
+        AND first <= ? AND first >= coalesce((SELECT max(first) FROM receipt
+            WHERE organization = ? AND destination = ? AND lane = ? AND first <= ?), 0) ORDER BY first""",
+        [organization, destination, lane, last, organization, destination, lane, first],
+    )
+    for row in rows:
+        for pos, receipt in enumerate(unpack(bytes(row.held)), row.first):
+            known = late.pop(pos, None) or receipt
+            if known is not None and first <= pos <= last:
+                yield pos, known
+    for pos in sorted(late):
+        receipt = late[pos]
+        if receipt is not None:
+            yield pos, receipt
+
+
+def pack(outcomes: Sequence[Outcome]) -> bytes:
+    """Return a batch's remote ids and digests as one compact run of bytes (a version byte, a count, 16 bytes each)."""
+    digests = b"".join([o.digest if isinstance(o, Receipt) else _NONE for o in outcomes])
+    ids = [o.remote_id if isinstance(o, Receipt) else "" for o in outcomes]
+    told = {name for name in ids if name}
+    # A segment's name stands once for all that it holds.
+    names = next(iter(told), "") if len(told) <= 1 else "\n".join(ids)
+    return b"\x01" + len(outcomes).to_bytes(4, "big") + digests + names.encode()
+
+
+#: What a receipt holds for entries that a destination was never asked to take (`from = "now"`).
+SKIPPED = b"\x00"
+
+
+def unpack(held: bytes) -> list[Receipt | None]:
+    """Return what `pack` was given, None for each entry that was not settled; nothing for what was skipped."""
+    if held == SKIPPED:
+        return []
+    count = int.from_bytes(held[1:5], "big")
+    digests = [held[at : at + 16] for at in range(5, 5 + 16 * count, 16)]
+    names = held[5 + 16 * count :].decode().split("\n")
+    if len(names) != count:
+        names = names * count
+    return [None if digest == _NONE else Receipt(name, digest) for name, digest in zip(names, digests, strict=True)]
+
+
+_ASIDE = "organization, destination, lane, pos, seq, state, attempts, due_at, since, code, advice"
+
+
+def _aside_row(aside: SetAside) -> tuple[object, ...]:
+    return (aside.organization, aside.destination, aside.lane, aside.pos, aside.seq, aside.state, aside.attempts,
+            aside.due_at, aside.since, aside.code, aside.advice)  # fmt: skip

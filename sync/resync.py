@@ -1,0 +1,307 @@
+"""Resync: bring chosen entries to a destination again. A dry run first; safe to run twice; resumable.
+
+The entry's id is the idempotency key everywhere, so an entry that is there already stays the one it was. What the
+receipts know already is not written again, so a resync costs the destination's time and hardly any of ours.
+"""
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from functools import partial
+
+import orjson
+import structlog
+from sqlalchemy import BigInteger, Column, Connection, LargeBinary, String, Table
+
+from consent.database import Database, metadata, run, upsert
+from consent.entry import Entry
+from consent.kinds import SYSTEM, Kind
+from consent.ledger import append, create_ledger, ledgers, read_lane, read_positions
+from consent.values import Record
+from sync import leases, receipts
+from sync.clock import database_now
+from sync.delivery import Rules, deliver
+from sync.destinations import Destination
+from sync.leases import Keeper
+from sync.port import Batch, Delay, Outcome, Receipt, Refusal
+from sync.reconcile import reconcile, to_repair
+from sync.retry import patiently
+from sync.workers import holder_name
+
+log = structlog.get_logger()
+
+resync_table = Table(
+    "resync",
+    metadata,
+    Column("run", String(16), primary_key=True),
+    Column("destination", String(64), nullable=False),
+    Column("filters", LargeBinary, nullable=False),
+    # How far it is: up to this position of this lane of this ledger everything that matches was pushed.
+    Column("organization", String(32), nullable=False),
+    Column("lane", String(16), nullable=False),
+    Column("pos", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+)
+
+
+class Only(StrEnum):
+    """Which entries a resync brings again."""
+
+    MISSING = "missing"
+    DRIFTED = "drifted"
+    REFUSED = "refused"
+    ALL = "all"
+
+
+class AlreadyRunningError(Exception):
+    """Another resync or repair of this destination is at work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What to bring again."""
+
+    only: Only = Only.ALL
+    organization: str | None = None
+    #: Recorded at or after, before: microseconds since 1970.
+    since: int | None = None
+    until: int | None = None
+    #: A contact's conversations, by id.
+    conversations: tuple[str, ...] | None = None
+    #: One entry: (organization, seq).
+    entry: tuple[str, int] | None = None
+
+    def match(self, entry: Entry) -> bool:
+        """Tell whether an entry is meant."""
+        if entry.body is None:  # disposed of, lawfully
+            return False
+        return (
+            (self.since is None or entry.recorded_at >= self.since)
+            and (self.until is None or entry.recorded_at < self.until)
+            and (self.conversations is None or entry.conversation in self.conversations)
+            and (self.entry is None or (entry.organization, entry.seq) == self.entry)
+        )
+
+
+@dataclass(slots=True)
+class Resynced:
+    """What a resync did, or would do."""
+
+    run: str
+    destination: str
+    matched: int = 0
+    calls: int = 0
+    taken: int = 0
+    refused: int = 0
+    set_aside: int = 0
+    dry_run: bool = False
+    seconds: float = 0.0
+    differences: dict[str, int] = field(default_factory=dict)
+
+
+def resync(
+    database: Database, destination: Destination, filters: Filters, rules: Rules, *, actor: str, now: int,
+    dry_run: bool = False, resume: str | None = None, stop: threading.Event | None = None,
+    progress: Callable[[Resynced], None] | None = None,
+) -> Resynced:  # fmt: skip
+    """Bring the entries that match to a destination again.
+
+    Raises AlreadyRunningError, LookupError (no such run to resume), and what the connector raises
+    (what was pushed until then counts, and `resume` goes on from there).
+    """
+    work = _Resync(database, destination, filters, rules, stop or threading.Event(), progress)
+    if dry_run:
+        return work.count()
+    return work.run(resume, actor, now)
+
+
+class _Resync:
+    def __init__(
+        self, database: Database, destination: Destination, filters: Filters, rules: Rules, stop: threading.Event,
+        progress: Callable[[Resynced], None] | None,
+    ) -> None:  # fmt: skip
+        self._database, self._destination, self._filters = database, destination, filters
+        self._rules, self._stop, self._progress = rules, stop, progress
+        self._connector, self._capacity = destination.connector, destination.connector.capacity
+        self._result = Resynced("", destination.name)
+        self._after = ("", "", -1)
+        self._holder = holder_name()
+
+    def count(self) -> Resynced:
+        """Say what a run would do."""
+        self._result.dry_run = True
+        for page in self._pages():
+            self._result.matched += len(page)
+            self._result.calls += -(-len(page) // self._capacity.batch)
+        return self._result
+
+    def run(self, resume: str | None, actor: str, now: int) -> Resynced:
+        started = time.monotonic()
+        keeper = Keeper(self._database, self._rules.lease_seconds)
+        # One resync or repair of a destination at a time: a lease like any other, on no ledger.
+        with self._database.write() as tx:
+            right = leases.take(
+                tx, "*", f"resync {self._destination.name}"[:64], self._holder, self._rules.lease_seconds
+            )
+        if right is None:
+            raise AlreadyRunningError("another resync or repair of this destination is running")
+        keeper.keep(right)
+        try:
+            self._begin(resume, actor, now)
+            for page in self._pages():
+                self._push_page(page, keeper)
+                if self._stop.is_set():
+                    break
+            self._note("stopped" if self._stop.is_set() else "done")
+        finally:
+            keeper.end()
+            with self._database.write() as tx:
+                leases.release(tx, right)
+        self._result.seconds = round(time.monotonic() - started, 3)
+        log.info("resync.finished", destination=self._destination.name, run=self._result.run, taken=self._result.taken)
+        return self._result
+
+    def _begin(self, resume: str | None, actor: str, now: int) -> None:
+        with self._database.write() as tx:
+            if resume is not None:
+                self._restore(tx, resume)
+            else:
+                self._result.run = secrets.token_hex(6)
+                create_ledger(tx, SYSTEM)
+                facts = {"operation": "resync", "destination": self._destination.name, "actor": actor,
+                         "run": self._result.run, "only": self._filters.only.value}  # fmt: skip
+                append(tx, SYSTEM, [Record(Kind.OPERATION, now, facts, {})], now)
+        self._note("running")
+
+    def _restore(self, tx: Connection, name: str) -> None:
+        row = run(tx, "SELECT * FROM resync WHERE run = ? AND destination = ?", [name, self._destination.name]).first()
+        if row is None:
+            raise LookupError("there is no such run of this destination")
+        stored = orjson.loads(row.filters)
+        self._filters = Filters(**stored | {
+            "only": Only(stored["only"]),
+            "conversations": tuple(stored["conversations"]) if stored["conversations"] is not None else None,
+            "entry": tuple(stored["entry"]) if stored["entry"] is not None else None,
+        })  # fmt: skip
+        self._result.run, self._after = name, (row.organization, row.lane, row.pos)
+
+    def _note(self, state: str) -> None:
+        filters = orjson.dumps(asdict(self._filters))
+        with self._database.write() as tx:
+            row = (self._result.run, self._destination.name, filters, *self._after, state, database_now(tx))
+            upsert(tx, resync_table, [row])
+
+    def _pages(self) -> Iterator[list[Entry]]:
+        """Yield matching entries, each page of one lane of one ledger, in order."""
+        if self._filters.only in (Only.MISSING, Only.DRIFTED):
+            yield from self._differing()
+        elif self._filters.only is Only.REFUSED:
+            yield from self._refused()
+        else:
+            yield from self._all()
+
+    def _all(self) -> Iterator[list[Entry]]:
+        size = self._capacity.batch * max(1, self._capacity.in_flight)
+        with self._database.read() as tx:
+            names = [name for name in ledgers(tx)
+                     if self._destination.takes(name) and self._filters.organization in (None, name)]  # fmt: skip
+        for name in names:
+            for lane in sorted(self._destination.lanes):
+                with self._database.read() as tx:
+                    end = receipts.cursor(tx, name, self._destination.name, lane)
+                first = self._after[2] + 1 if (name, lane) == self._after[:2] else 0
+                if (name, lane.value) < self._after[:2]:
+                    continue
+                while first < end:
+                    with self._database.read() as tx:
+                        page = read_lane(tx, name, lane, first, min(size, end - first))
+                    first = page[-1].pos + 1
+                    if chosen := [entry for entry in page if self._filters.match(entry)]:
+                        yield chosen
+
+    def _refused(self) -> Iterator[list[Entry]]:
+        with self._database.read() as tx:
+            asides = receipts.asides(tx, destination=self._destination.name, organization=self._filters.organization,
+                                     state="refused", limit=1_000_000)  # fmt: skip
+        positions: dict[tuple[str, str], list[int]] = {}
+        for aside in asides:
+            positions.setdefault((aside.organization, aside.lane), []).append(aside.pos)
+        yield from self._at(positions)
+
+    def _differing(self) -> Iterator[list[Entry]]:
+        found = reconcile(self._database, self._destination, organization=self._filters.organization,
+                          most=1_000_000, stop=self._stop)  # fmt: skip
+        wanted = [d for d in found.differences if d.problem.value == self._filters.only.value]
+        self._result.differences = {d.problem.value: found.count(d.problem) for d in found.differences}
+        yield from self._at(to_repair(wanted))
+
+    def _at(self, positions: dict[tuple[str, str], list[int]]) -> Iterator[list[Entry]]:
+        size = self._capacity.batch * max(1, self._capacity.in_flight)
+        for (organization, lane), wanted in sorted(positions.items()):
+            for at in range(0, len(wanted), size):
+                with self._database.read() as tx:
+                    page = read_positions(tx, organization, lane, wanted[at : at + size])
+                if chosen := [entry for entry in page if self._filters.match(entry)]:
+                    yield chosen
+
+    def _push_page(self, page: list[Entry], keeper: Keeper) -> None:
+        """Push a page under the ledger's lease; what is owed by then goes first, so that no STOP waits for us."""
+        organization, lane = page[0].organization, page[0].lane
+        lease = self._lease(organization)
+        deliver(self._database, self._destination, lease, keeper, self._rules, self._stop)
+        lease = self._lease(organization)
+        keeper.keep(lease)
+        try:
+            size = self._capacity.batch
+            batches = [Batch(organization, lane, page[at : at + size], late=True) for at in range(0, len(page), size)]
+            with ThreadPoolExecutor(max(1, self._capacity.in_flight)) as pool:
+                answers = list(pool.map(self._push, batches))
+            for batch, outcomes in zip(batches, answers, strict=True):
+                self._settle(lease, batch, outcomes)
+        finally:
+            keeper.forget(lease)
+            with self._database.write() as tx:
+                leases.release(tx, lease)
+        self._result.matched += len(page)
+        self._result.calls += len(batches)
+        self._after = (organization, lane, page[-1].pos)
+        self._note("running")
+        if self._progress is not None:
+            self._progress(replace(self._result))
+
+    def _push(self, batch: Batch) -> Sequence[Outcome]:
+        return patiently(partial(self._connector.push, batch), self._stop)
+
+    def _settle(self, lease: leases.Lease, batch: Batch, outcomes: Sequence[Outcome]) -> None:
+        first, last = batch.entries[0].pos, batch.entries[-1].pos
+        name = self._destination.name
+        with self._database.write() as tx:
+            leases.fence(tx, lease)
+            now = database_now(tx)
+            known = dict(receipts.held_by(tx, batch.organization, name, batch.lane, first, last))
+            news = {}
+            for entry, outcome in zip(batch.entries, outcomes, strict=False):
+                match outcome:
+                    case Receipt():
+                        self._result.taken += 1
+                        if known.get(entry.pos) != outcome:
+                            news[entry.pos] = outcome
+                    case Refusal():
+                        self._result.refused += 1
+                        log.warning("entry.refused", destination=name, entry=entry.id, code=outcome.code)
+                    case Delay():
+                        self._result.set_aside += 1
+            receipts.write_late_receipts(tx, batch.organization, name, batch.lane, news, now, lease.fence)
+
+    def _lease(self, organization: str) -> leases.Lease:
+        while True:
+            with self._database.write() as tx:
+                lease = leases.take(tx, organization, self._destination.name, self._holder, self._rules.lease_seconds)
+            if lease is not None:
+                return lease
+            self._stop.wait(0.05)

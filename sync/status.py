@@ -1,0 +1,88 @@
+"""Status: for each destination in words what is owed, and for each ledger how large it is."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from consent.database import Database, run
+from consent.ledger import ledgers, newest_head, read_lane
+from sync import receipts
+from sync.clock import database_now
+from sync.destinations import Destination, Standing, State, standings
+from sync.workers import Owed, aside_counts, owed
+
+
+def status(database: Database, destinations: Sequence[Destination]) -> dict[str, Any]:
+    """Return `{"destinations": […], "ledgers": […]}` as `assent status --json` prints it."""
+    with database.read() as tx:
+        known = {standing.name: standing for standing in standings(tx)}
+        names = ledgers(tx)
+        configured = {destination.name: destination for destination in destinations}
+        rows = [_row(tx, destination, known.get(destination.name), names) for destination in destinations]
+        rows += [_removed(standing) for name, standing in known.items() if name not in configured]
+        heads = [newest_head(tx, name) for name in names]
+    return {
+        "destinations": rows,
+        "ledgers": [{"organization": h.organization, "size": h.size, "root": h.root.hex()} for h in heads],
+    }
+
+
+def _row(tx: Connection, destination: Destination, standing: Standing | None, names: Sequence[str]) -> dict[str, Any]:
+    shares = [owed(tx, destination, name) for name in names if destination.takes(name)]
+    behind = sum(share.count for share in shares)
+    asides = aside_counts(tx, destination.name)
+    away = run(
+        tx,
+        """SELECT count(*) AS ledgers, min(advice) AS advice, min(code) AS code FROM lease
+        WHERE destination = ? AND attempts > 0""",
+        [destination.name],
+    ).one()
+    state, reason = _state(standing, behind, away.ledgers, f"{away.code}: {away.advice}")
+    settled = sum(cursor for share in shares for cursor, _ in share.lanes.values()) - _skipped(tx, destination, shares)
+    return {
+        "name": destination.name,
+        "state": state,
+        "owed": behind,
+        "oldest_owed_seconds": _oldest(tx, shares),
+        "delivered": settled - sum(asides.values()),
+        "set_aside": asides.get("waiting", 0),
+        "refused": asides.get("refused", 0),
+        "reason": reason,
+    }
+
+
+def _state(standing: Standing | None, behind: int, away: int, trouble: str) -> tuple[str, str | None]:
+    if standing is not None and standing.state is not State.OK:
+        reason = ": ".join(part for part in (standing.code, standing.advice) if part)
+        return standing.state.value, reason or None
+    if away:
+        return "retrying", trouble
+    return ("catching_up", None) if behind else ("ok", None)
+
+
+def _oldest(tx: Connection, shares: Sequence[Owed]) -> float | None:
+    """Return how long the oldest owed entry has been recorded, in seconds; None if nothing is owed."""
+    oldest = None
+    for share in shares:
+        for lane, (cursor, size) in share.lanes.items():
+            if cursor < size:
+                recorded_at = read_lane(tx, share.organization, lane, cursor, 1)[0].recorded_at
+                oldest = recorded_at if oldest is None else min(oldest, recorded_at)
+    return None if oldest is None else round(max(0, database_now(tx) - oldest) / 1_000_000, 3)
+
+
+def _skipped(tx: Connection, destination: Destination, shares: Sequence[Owed]) -> int:
+    """Return how many entries lie before a destination's `from = "now"`."""
+    if not destination.from_now:
+        return 0
+    return sum(
+        receipts.skipped(tx, share.organization, destination.name, lane) for share in shares for lane in share.lanes
+    )  # fmt: skip
+
+
+def _removed(standing: Standing) -> dict[str, Any]:
+    return {
+        "name": standing.name, "state": standing.state.value, "owed": 0, "oldest_owed_seconds": None, "delivered": 0,
+        "set_aside": 0, "refused": 0, "reason": standing.advice,
+    }  # fmt: skip

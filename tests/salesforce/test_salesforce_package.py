@@ -1,0 +1,172 @@
+"""The package: every file is what Salesforce's metadata schema allows, and names only what exists."""
+
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import simple_salesforce
+from lxml import etree
+
+from connectors.salesforce import mapping
+from connectors.salesforce.errors import Ending, understand
+from connectors.salesforce.normalize import FieldType
+
+PACKAGE = Path(str(files("connectors.salesforce") / "package"))
+SOURCE = PACKAGE / "force-app" / "main" / "default"
+METADATA = "http://soap.sforce.com/2006/04/metadata"
+XSD = "http://www.w3.org/2001/XMLSchema"
+FILES = sorted(SOURCE.rglob("*-meta.xml"))
+TYPES = {FieldType.LINE: "Text", FieldType.PARAGRAPH: "LongTextArea", FieldType.NUMBER: "Number",
+         FieldType.MOMENT: "DateTime", FieldType.LINK: "Url"}  # fmt: skip
+OBJECTS = {
+    mapping.ENTRY_OBJECT: (mapping.ENTRY_FIELDS, mapping.ENTRY_KEY),
+    mapping.RUN_OBJECT: (mapping.RUN_FIELDS, mapping.RUN_KEY),
+}
+
+
+def tag(name):
+    return f"{{{METADATA}}}{name}"
+
+
+def text(element, name):
+    found = element.find(tag(name))
+    return None if found is None else found.text
+
+
+@pytest.fixture(scope="module")
+def schema():
+    """The schema inside the metadata WSDL, with a root element for each type of file that the package holds."""
+    wsdl = etree.parse(Path(simple_salesforce.__file__).with_name("metadata.wsdl"))
+    xsd = next(each for each in wsdl.iter(f"{{{XSD}}}schema") if each.get("targetNamespace") == METADATA)
+    for name in sorted({etree.parse(path).getroot().tag for path in FILES}):
+        etree.SubElement(xsd, f"{{{XSD}}}element", name=etree.QName(name).localname,
+                         type=f"tns:{etree.QName(name).localname}")  # fmt: skip
+    return etree.XMLSchema(etree.fromstring(etree.tostring(xsd)))
+
+
+@pytest.fixture(scope="module")
+def fields():
+    """The fields of each object of the package: {object: {field: element}}."""
+    return {
+        name: {text(root, "fullName"): root for root in roots(f"objects/{name}/fields/*.field-meta.xml")}
+        for name in OBJECTS
+    }
+
+
+def roots(pattern):
+    return [etree.parse(path).getroot() for path in sorted(SOURCE.glob(pattern))]
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.name for path in FILES])
+def test_every_file_is_valid_by_the_metadata_schema(schema, path):
+    document = etree.parse(path)
+
+    assert schema.validate(document), schema.error_log
+
+
+def test_the_schema_refuses_a_wrong_type_and_an_unknown_element(schema):
+    for wrong in ("<type>LongText</type>", "<lenght>5</lenght>", "<length>five</length>"):
+        document = etree.fromstring(f'<CustomField xmlns="{METADATA}"><fullName>A__c</fullName>{wrong}</CustomField>')
+        assert not schema.validate(document)
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_every_field_that_we_write_is_in_the_package_with_its_type_and_length(fields, name):
+    mapped, _ = OBJECTS[name]
+
+    declared = {field: (text(root, "type"), int(text(root, "length") or 0)) for field, root in fields[name].items()}
+
+    expected = {f.name: (TYPES[f.type], f.length if f.type is not FieldType.LINK else 0) for f in mapped}
+    assert declared == expected
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_the_external_id_is_unique_case_sensitive_and_the_only_required_field(fields, name):
+    key = fields[name][OBJECTS[name][1]]
+
+    assert [text(key, flag) for flag in ("unique", "caseSensitive", "externalId", "required")] == ["true"] * 4
+    assert [each for each, root in fields[name].items() if text(root, "required") == "true"] == [OBJECTS[name][1]]
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.field-meta.xml")), ids=lambda path: path.name)
+def test_names_and_labels_fit_what_salesforce_allows(path):
+    root = etree.parse(path).getroot()
+
+    assert path.name == f"{text(root, 'fullName')}.field-meta.xml"
+    assert re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,39}__c", text(root, "fullName"))
+    assert len(text(root, "label")) <= 40
+    assert len(text(root, "inlineHelpText")) <= 510
+    assert int(text(root, "length") or 0) <= (255 if text(root, "type") == "Text" else 131072)
+
+
+def test_a_changed_record_is_refused_and_the_same_one_passes_by_the_rules(fields):
+    rules = {text(root, "fullName"): root for root in roots(f"objects/{mapping.ENTRY_OBJECT}/validationRules/*.xml")}
+    own = fields[mapping.ENTRY_OBJECT]
+    unprotectable = {name for name, root in own.items() if text(root, "type") == "LongTextArea"} | {"Portal_Link__c"}
+
+    watched = set()
+    for root in rules.values():
+        formula = text(root, "errorConditionFormula")
+        watched |= set(re.findall(r"ISCHANGED\((\w+)\)", formula))
+        assert formula.startswith("AND(\n  NOT(ISNEW())")
+        assert len(formula) <= 3900
+        assert len(text(root, "errorMessage")) <= 255
+        fault = understand(None, "FIELD_CUSTOM_VALIDATION_EXCEPTION", text(root, "errorMessage"))
+        assert fault.ending is Ending.TAMPER
+
+    assert watched == set(own) - unprotectable
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.listView-meta.xml")), ids=lambda p: f"{p.parts[-3]}-{p.stem}")
+def test_list_views_name_only_fields_that_exist(fields, path):
+    root = etree.parse(path).getroot()
+    known = {*fields[path.parts[-3]], "NAME"}
+
+    named = [each.text for each in root.iter(tag("columns"), tag("field"))]
+
+    assert set(named) <= known
+    assert len(text(root, "label")) <= 40
+
+
+@pytest.mark.parametrize("who", ["Assent_Auditor", "Assent_Integration"])
+def test_permission_sets_name_every_field_that_exists_and_is_not_required(fields, who):
+    (root,) = roots(f"permissionsets/{who}.permissionset-meta.xml")
+
+    given = {text(each, "field") for each in root.iter(tag("fieldPermissions"))}
+
+    assert given == {f"{name}.{field}" for name in OBJECTS for field in fields[name] if field != OBJECTS[name][1]}
+
+
+def test_the_auditor_reads_everything_and_changes_nothing():
+    (root,) = roots("permissionsets/Assent_Auditor.permissionset-meta.xml")
+
+    assert {text(each, "editable") for each in root.iter(tag("fieldPermissions"))} == {"false"}
+    for each in root.iter(tag("objectPermissions")):
+        assert (text(each, "allowRead"), text(each, "viewAllRecords")) == ("true", "true")
+        assert {text(each, verb) for verb in ("allowCreate", "allowEdit", "allowDelete", "modifyAllRecords")} == {
+            "false"
+        }
+
+
+def test_the_integration_user_creates_and_edits_and_never_deletes():
+    (root,) = roots("permissionsets/Assent_Integration.permissionset-meta.xml")
+
+    for each in root.iter(tag("objectPermissions")):
+        assert {text(each, verb) for verb in ("allowCreate", "allowEdit", "allowRead")} == {"true"}
+        assert {text(each, verb) for verb in ("allowDelete", "modifyAllRecords")} == {"false"}
+    assert [text(each, "name") for each in root.iter(tag("userPermissions"))] == ["ApiEnabled"]
+
+
+def test_permission_sets_tabs_and_the_app_name_only_what_the_package_holds():
+    tabs = {path.name.removesuffix(".tab-meta.xml") for path in SOURCE.glob("tabs/*")}
+    apps = {path.name.removesuffix(".app-meta.xml") for path in SOURCE.glob("applications/*")}
+
+    (app,) = roots("applications/*.app-meta.xml")
+
+    assert tabs <= set(OBJECTS)
+    assert {each.text for each in app.iter(tag("tabs"))} == tabs
+    for root in roots("permissionsets/*.xml"):
+        assert {text(each, "object") for each in root.iter(tag("objectPermissions"))} == set(OBJECTS)
+        assert {each.text for each in root.iter(tag("application"))} <= apps
+        assert {each.text for each in root.iter(tag("tab"))} <= tabs
