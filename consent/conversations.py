@@ -92,7 +92,7 @@ class Line:
 
 
 class Standings:
-    """The conversations, contacts and lines that one transaction meets in one ledger: loaded together, written together."""
+    """The conversations, contacts and lines that one transaction meets in one ledger: loaded and written together."""
 
     def __init__(self, tx: Connection, organization: str, tags: Tags) -> None:
         self._tx, self._organization, self._tags = tx, organization, tags
@@ -201,7 +201,7 @@ class Standings:
 
     def _load(self, column: str, tags: Sequence[bytes]) -> None:
         condition, parameters = among(self._tx, column, tags)
-        sql = f"SELECT * FROM conversation WHERE organization = ? AND {condition}"  # noqa: S608 (a condition of ours)
+        sql = f"SELECT * FROM conversation WHERE organization = ? AND {condition}"
         for row in run(self._tx, sql, [self._organization, *parameters]):
             if bytes(row.tag) not in self._standings:
                 self._standings[bytes(row.tag)] = standing_of(row)
@@ -210,13 +210,13 @@ class Standings:
         if not tags:
             return
         condition, parameters = among(self._tx, "contact_tag", tags)
-        sql = f"SELECT contact_tag, stopped_at, stopped_seq FROM contact WHERE organization = ? AND {condition}"  # noqa: S608 (a condition of ours)
+        sql = f"SELECT contact_tag, stopped_at, stopped_seq FROM contact WHERE organization = ? AND {condition}"
         for row in run(self._tx, sql, [self._organization, *parameters]):
             self._stopped[bytes(row.contact_tag)] = (row.stopped_at, row.stopped_seq)
 
     def _load_lines(self, tags: Sequence[bytes]) -> None:
         condition, parameters = among(self._tx, "line_tag", tags)
-        sql = f"SELECT * FROM line WHERE organization = ? AND {condition}"  # noqa: S608 (a condition of ours)
+        sql = f"SELECT * FROM line WHERE organization = ? AND {condition}"
         found = {bytes(row.line_tag): row for row in run(self._tx, sql, [self._organization, *parameters])}
         for tag in tags:
             row = found.get(tag)

@@ -93,12 +93,12 @@ def insert(tx: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> None:
     columns = ", ".join(names)
     if tx.dialect.name == "sqlite":
         marks = ", ".join("?" * len(names))
-        tx.exec_driver_sql(f"INSERT INTO {table.name} ({columns}) VALUES ({marks})", [tuple(row) for row in rows])  # noqa: S608 (names of our own tables)
+        tx.exec_driver_sql(f"INSERT INTO {table.name} ({columns}) VALUES ({marks})", [tuple(row) for row in rows])
         return
     if len(rows) < _COPY_FROM:
         marks = ", ".join(["(" + ", ".join(["%s"] * len(names)) + ")"] * len(rows))
         values = tuple(value for row in rows for value in row)
-        tx.exec_driver_sql(f"INSERT INTO {table.name} ({columns}) VALUES {marks}", values)  # noqa: S608 (names of our own tables)
+        tx.exec_driver_sql(f"INSERT INTO {table.name} ({columns}) VALUES {marks}", values)
         return
     driver: Any = tx.connection.driver_connection
     try:
@@ -122,13 +122,13 @@ def upsert(tx: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> None:
     conflict = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {sets}"
     if tx.dialect.name == "sqlite":
         marks = ", ".join("?" * len(names))
-        sql = f"INSERT INTO {table.name} ({columns}) VALUES ({marks}) {conflict}"  # noqa: S608 (names of our own tables)
+        sql = f"INSERT INTO {table.name} ({columns}) VALUES ({marks}) {conflict}"
         tx.exec_driver_sql(sql, [tuple(row) for row in rows])
         return
     # One statement of constant text whatever the number of rows, so that it stays prepared.
     types = [column.type.compile(dialect=tx.dialect) for column in table.columns]
     arrays = ", ".join(f"%s::{kind}[]" for kind in types)
-    sql = f"INSERT INTO {table.name} ({columns}) SELECT * FROM unnest({arrays}) {conflict}"  # noqa: S608 (names of our own tables)
+    sql = f"INSERT INTO {table.name} ({columns}) SELECT * FROM unnest({arrays}) {conflict}"
     tx.exec_driver_sql(sql, tuple(list(column) for column in zip(*rows, strict=True)))
 
 

@@ -329,7 +329,9 @@ def _how(case: Case, event: Event, reading: Reading, policy: Policy) -> dict[str
     if case.row == "28":
         return {"source": "disclaimer"}
     if case.row == "22":
-        return {"source": "carrier", "scope": Scope.PAIR.value}
+        # The carrier's word reaches this conversation only; what the text itself says reaches as far as ever.
+        scope = Scope.PAIR if event is Event.CARRIER else Scope.ORG if reading.stop_all else policy.scope
+        return {"source": "carrier", "scope": scope.value}
     facts: dict[str, Any] = {"word": reading.word, "tier": reading.tier, "by": reading.by}
     if event is Event.STOP:
         facts["scope"] = (Scope.ORG if reading.stop_all else policy.scope).value

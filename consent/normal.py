@@ -5,10 +5,11 @@ a repetition, and long runs of combining marks, which Unicode normalization sort
 """
 
 import re
-import sys
 import unicodedata
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
+
+from consent.revocations import FLOOR_PATTERN
 
 #: Code points that are read of one text: all of it, or the first and the last half of this many.
 READ_AT_MOST = 8192
@@ -21,6 +22,7 @@ class Plain(NamedTuple):
     cased: str  # the same text before its capitals went, from which lookalikes are read
     dropped: bool  # a signature or quoted history was left out
     shortened: bool  # longer than what is read
+    only_quoted: bool  # nothing is left without its quotes and signatures, so these were read
 
 
 def plain(text: str) -> Plain:
@@ -35,7 +37,7 @@ def plain(text: str) -> Plain:
     cased = _visible(kept or text)
     if len(cased) > READ_AT_MOST:  # one ligature can become eighteen letters
         cased = _both_ends(cased)
-    return Plain(fold(cased), cased, dropped, shortened)
+    return Plain(fold(cased), cased, dropped, shortened, not kept)
 
 
 def is_reaction(text: str) -> bool:
@@ -52,7 +54,7 @@ def fold(visible: str) -> str:
     if visible.isascii():
         return visible.lower()
     folded = unicodedata.normalize("NFKD", visible.casefold()).replace("ı", "i")
-    return _MARKS.sub("", folded)
+    return _marks().sub("", folded)
 
 
 def tidy(folded: str) -> str:
@@ -84,7 +86,7 @@ def disguises(said: Plain) -> list[str]:
         sources = [said.folded]
     else:
         # A capital Greek nu looks like an N, a small one like a v: both forms are read.
-        decomposed = _MARKS.sub("", unicodedata.normalize("NFKD", said.cased))
+        decomposed = _marks().sub("", unicodedata.normalize("NFKD", said.cased))
         sources = [fold(decomposed.translate(_LOOKALIKES)), said.folded.translate(_LOOKALIKES)]
     for source in sources:
         joined = _SPACED_LETTERS.sub(_join, source)
@@ -119,12 +121,6 @@ def without_quotes(text: str) -> str:
     return "\n".join(kept).strip()
 
 
-#: A word that revokes wherever it stands alone in a text (47 CFR 64.1200(a)(10)); read on a folded text.
-FLOOR_PATTERN = re.compile(
-    r"(?<![^\W_])(?:stop|stopall|quit|end|revoke|opt[\s_-]{0,2}out|cancel|unsubscribe|unsub)(?![^\W_])"
-)
-
-
 def holds_floor_word(text: str) -> bool:
     """Whether a floor word stands anywhere in a text of any length."""
     if not text.isascii():
@@ -145,9 +141,9 @@ def _visible(text: str) -> str:
     """NFKC, without format characters, variation selectors and controls; line ends stand."""
     if text.isascii():
         return _CONTROLS.sub("", text)
-    text = _INVISIBLE.sub("", text.translate(_BEFORE))
+    text = _invisible().sub("", text.translate(_BEFORE))
     text = _LONG_RUN.sub(r"\1", text)
-    return _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
+    return _invisible().sub("", unicodedata.normalize("NFKC", text))
 
 
 def _is_outer(character: str) -> bool:
@@ -164,11 +160,11 @@ def _join(spaced: re.Match[str]) -> str:
 
 
 def _as_i(token: re.Match[str]) -> str:
-    return token[0] if token[0].isdigit() else token[0].translate(_LEET_I)
+    return token[0].translate(_LEET_I)
 
 
 def _as_l(token: re.Match[str]) -> str:
-    return token[0] if token[0].isdigit() else token[0].translate(_LEET_L)
+    return token[0].translate(_LEET_L)
 
 
 def _class_of(chosen: list[int]) -> str:
@@ -182,23 +178,31 @@ def _class_of(chosen: list[int]) -> str:
     return "".join(f"{re.escape(chr(first))}-{re.escape(chr(last))}" for first, last in ranges)
 
 
-# Nothing invisible or combining is assigned between plane 1 and the tags of plane 14.
-_ASSIGNED = [*range(0x20000), *range(0xE0000, min(0xE0200, sys.maxunicode))]
-_IGNORED = {0x034F, 0x115F, 0x1160, 0x3164, 0xFFA0, *range(0x180B, 0x1810), *range(0xFE00, 0xFE10)}
-_IGNORED |= set(range(0xE0100, 0xE01F0))
-_INVISIBLE = re.compile(
-    f"[{_class_of([c for c in _ASSIGNED if c != 0x0A and (c in _IGNORED or unicodedata.category(chr(c)) in ('Cc', 'Cf', 'Cs'))])}]+"
-)
-# Vowel signs of Indic scripts have class 0 and stay: without them different words would be one.
-_MARKS = re.compile(
-    f"[{_class_of([c for c in _ASSIGNED if unicodedata.combining(chr(c)) or unicodedata.category(chr(c)) == 'Me'])}]+"
-)
+@cache
+def _invisible() -> re.Pattern[str]:
+    """Format characters, controls, surrogates, variation selectors and other letters that show nothing."""
+    shows_nothing = {0x034F, 0x115F, 0x1160, 0x3164, 0xFFA0, *range(0x180B, 0x1810), *range(0xFE00, 0xFE10)}
+    shows_nothing |= set(range(0xE0100, 0xE01F0))
+    chosen = [c for c in _ASSIGNED if c in shows_nothing or unicodedata.category(chr(c)) in ("Cc", "Cf", "Cs")]
+    return re.compile(f"[{_class_of([c for c in chosen if c != 0x0A])}]+")
+
+
+@cache
+def _marks() -> re.Pattern[str]:
+    """Combining marks. Vowel signs of Indic scripts have class 0 and stay: different words would be one."""
+    chosen = [c for c in _ASSIGNED if unicodedata.combining(chr(c)) or unicodedata.category(chr(c)) == "Me"]
+    return re.compile(f"[{_class_of(chosen)}]+")
+
+
+# Nothing invisible or combining is assigned between plane 1 and the tags of plane 14. The classes are built when
+# the first text needs them: a twentieth of a second that no command line should wait for.
+_ASSIGNED = (*range(0x20000), *range(0xE0000, 0xE0200))
 _CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]+")
 _LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _LONG_RUN = re.compile(r"([^\w\s]{32})[^\w\s]+")
 _TOKEN = re.compile(r"[^\W_]+")
 _DIGIT = re.compile("[015]")
-_LEET_TOKEN = re.compile(r"[^\W_]+")
+_LEET_TOKEN = re.compile(r"(?<![^\W_])(?:[^\W\d_]++[015]|[015]++[^\W\d_])[^\W_]*+")
 _BETWEEN_LETTERS = re.compile(r"[\W_]+")
 _SPACED_LETTERS = re.compile(r"(?<![^\W_])[^\W\d_](?:[\s._*/|·•~,-]{1,3}[^\W\d_](?![^\W_])){2,}")
 

@@ -36,7 +36,7 @@ class Policy:
 
     @property
     def sub_organization(self) -> str | None:
-        """This organization's id where it is not the main one."""
+        """The id where it is not the main organization's."""
         return None if self.id == self.organization else self.id
 
     def language_of(self, wanted: str | None) -> str:

@@ -14,7 +14,6 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from consent.normal import (
-    FLOOR_PATTERN,
     Plain,
     disguises,
     holds_floor_word,
@@ -24,7 +23,15 @@ from consent.normal import (
     tidy,
     tokens_of,
 )
-from consent.revocations import FILLER_PHRASES, FILLERS, SENTENCE_WORDS, TRIGGERS, holds_revocation, is_revocation
+from consent.revocations import (
+    FILLER_PHRASES,
+    FILLERS,
+    FLOOR_PATTERN,
+    SENTENCE_WORDS,
+    TRIGGERS,
+    holds_revocation,
+    is_revocation,
+)
 
 __all__ = [
     "DEFAULT_OPT_OUT",
@@ -123,7 +130,8 @@ def read_reply(text: str, words: Words) -> Reading:
     whole = tidy(said.folded)
     if is_reaction(text):
         return Reading(Heard.TEXT, 10, None, "", False, False, whole, True)
-    found = _heard(said, whole, lexicon) or _flagged(text, said, lexicon)
+    forms = [said.folded, *disguises(said)]
+    found = _heard(said, whole, forms, lexicon) or _flagged(text, said, forms, lexicon)
     return Reading(found.heard, found.tier, found.word, found.by, found.tier == 9, found.stop_all, whole, False)
 
 
@@ -171,15 +179,15 @@ _ASCII_TOKENS: dict[int, str | None] = {
     ord("'"): None,
     ord("`"): None,
 }
-_REACTIONS = frozenset(["liked", "loved", "disliked", "laughed", "emphasized", "emphasised", "questioned", "reacted", "removed"])
+_REACTIONS = frozenset(
+    ["liked", "loved", "disliked", "laughed", "emphasized", "emphasised", "questioned", "reacted", "removed"]
+)
 
 
-def _heard(said: Plain, whole: str, lexicon: _Lexicon) -> _Found | None:
+def _heard(said: Plain, whole: str, forms: list[str], lexicon: _Lexicon) -> _Found | None:
     """Read tiers 1 to 8."""
-    if not whole:
-        return _stop_signs(said.folded)
-    forms = [said.folded, *disguises(said)]
-    if whole in lexicon.yes and not said.shortened and not _DOUBT.search(said.folded):
+    unsure = said.shortened or said.only_quoted or _DOUBT.search(said.folded)
+    if whole in lexicon.yes and not unsure:
         return _Found(Heard.YES, 1, whole, "keyword")
     for form in forms:
         bare = tidy(form)
@@ -195,12 +203,12 @@ def _heard(said: Plain, whole: str, lexicon: _Lexicon) -> _Found | None:
             found = tier(form, tokens, lexicon)
             if found is not None:
                 return found
-    return None
+    return None if whole else _stop_signs(said.folded)
 
 
-def _flagged(text: str, said: Plain, lexicon: _Lexicon) -> _Found:
+def _flagged(text: str, said: Plain, forms: list[str], lexicon: _Lexicon) -> _Found:
     """Read tiers 9 and 10: what stays a text, and whether a person should look at it."""
-    for form in [said.folded, *disguises(said)]:
+    for form in forms:
         floor = FLOOR_PATTERN.search(form)
         if floor is not None:
             return _Found(Heard.TEXT, 9, floor[0], "phrase")

@@ -8,7 +8,40 @@ import re
 from typing import Final
 
 #: Words that carry no content beside an opt-out word.
-FILLERS: Final = ["please", "pls", "plz", "ok", "okay", "now", "just", "already", "again", "today", "anymore", "actually", "the", "to", "me", "us", "this", "these", "all", "texting", "messaging", "messages", "texts", "sending", "contacting", "calling", "thanks", "thx", "hi", "hello", "hey", "sorry"]
+FILLERS: Final = [
+    "please",
+    "pls",
+    "plz",
+    "ok",
+    "okay",
+    "now",
+    "just",
+    "already",
+    "again",
+    "today",
+    "anymore",
+    "actually",
+    "the",
+    "to",
+    "me",
+    "us",
+    "this",
+    "these",
+    "all",
+    "texting",
+    "messaging",
+    "messages",
+    "texts",
+    "sending",
+    "contacting",
+    "calling",
+    "thanks",
+    "thx",
+    "hi",
+    "hello",
+    "hey",
+    "sorry",
+]
 FILLER_PHRASES: Final = (
     "thank you",
     "i said",
@@ -17,6 +50,11 @@ FILLER_PHRASES: Final = (
     "i want to",
     "i would like to",
     "id like to",
+)
+
+#: A word that revokes wherever it stands alone (47 CFR 64.1200(a)(10)); read on a folded text.
+FLOOR_PATTERN: Final = re.compile(
+    r"(?<![^\W_])(?:stop|stopall|quit|end|revoke|opt[\s_-]{0,2}out|cancel|unsubscribe|unsub)(?![^\W_])"
 )
 
 #: A sentence that is longer says something else besides.
@@ -41,7 +79,27 @@ def holds_revocation(words: list[str]) -> str | None:
 
 #: Every phrase below holds one of these, so a sentence without any is passed over quickly.
 TRIGGERS: Final = frozenset(
-    ["dont", "don", "not", "never", "quit", "stop", "cease", "off", "remove", "delete", "opt", "unsubscribe", "leave", "lose", "no", "wrong", "revoke", "withdraw", "consent"]
+    [
+        "dont",
+        "don",
+        "not",
+        "never",
+        "quit",
+        "stop",
+        "cease",
+        "off",
+        "remove",
+        "delete",
+        "opt",
+        "unsubscribe",
+        "leave",
+        "lose",
+        "no",
+        "wrong",
+        "revoke",
+        "withdraw",
+        "consent",
+    ]
 )
 
 _TEXTS = r"(?:texts?|txts?|messages?|msgs?|sms|text messages?)"
@@ -81,4 +139,5 @@ _LEAD = (
     r"you need to|we (?:want|would like) to|and)"
 )
 REVOCATION: Final = re.compile(rf"(?:(?:{_FILLER}|{_LEAD}) )*(?P<core>{_CORE})(?: (?:{_FILLER}))*")
-_INSIDE = re.compile(rf"(?<![^ ])(?P<core>{_CORE})(?![^ ])")
+# "Don't forget to send me the 1099": a few words between, and a person has to look.
+_INSIDE = re.compile(rf"(?<![^ ])(?P<core>{_CORE}|{_NEVER}(?: [^ ]++){{1,3}}? {_VERB} {_OBJECT})(?![^ ])")

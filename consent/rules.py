@@ -31,8 +31,6 @@ class When(StrEnum):
 
     ALWAYS = ""
     REQUEST_DUE = "the last request is 24 h old and fewer than 3 are unanswered"
-    REMINDER_DUE = "the last request is 60 s old and no reminder went in 24 h"
-    UNTOLD = "the employee was not told that the contact wrote"
     AFTER_REQUEST = "it was sent after the request"
     UNSPOKEN = "no employee text was delivered since the opt-in"
     SHOWN = "a request was shown once"

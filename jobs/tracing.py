@@ -42,7 +42,7 @@ def _of_lane(
         row.pos: row.settled_at
         for row in run(
             tx,
-            "SELECT pos, settled_at FROM late_receipt WHERE organization = ? AND destination = ? AND lane = ?"  # noqa: S608 (our own condition)
+            "SELECT pos, settled_at FROM late_receipt WHERE organization = ? AND destination = ? AND lane = ?"
             f" AND {condition}",
             [*key, *marks],
         )
@@ -51,7 +51,7 @@ def _of_lane(
         row.pos: row
         for row in run(
             tx,
-            "SELECT pos, state, advice FROM set_aside WHERE organization = ? AND destination = ? AND lane = ?"  # noqa: S608 (our own condition)
+            "SELECT pos, state, advice FROM set_aside WHERE organization = ? AND destination = ? AND lane = ?"
             f" AND {condition}",
             [*key, *marks],
         )
@@ -78,7 +78,7 @@ def _batches(tx: Connection, key: Sequence[str], first: int, last: int) -> list[
     rows = run(
         tx,
         f"""SELECT first, last, settled_at FROM receipt WHERE {where} AND first <= ? AND first >= coalesce(
-        (SELECT max(first) FROM receipt WHERE {where} AND first <= ?), 0) ORDER BY first""",  # noqa: S608 (our own condition)
+        (SELECT max(first) FROM receipt WHERE {where} AND first <= ?), 0) ORDER BY first""",
         [*key, last, *key, first],
     )
     return [(row.first, row.last, row.settled_at) for row in rows]

@@ -16,6 +16,7 @@ from functools import partial
 from typing import assert_never
 
 import structlog
+from sqlalchemy import Connection
 
 from consent.database import Database, run
 from consent.entry import Entry
@@ -270,7 +271,7 @@ class _Delivery:
             receipts.set_aside(tx, [self._aside(entry, outcome, 1, now, now) for entry, outcome in failed])
             self._note_recovered(tx)
         lane.cursor = push.first + len(outcomes)
-        self._count(lane.name, outcomes)
+        self._count(outcomes)
         log.info(
             "batch.settled", destination=name, organization=organization, lane=lane.name, first=push.first,
             count=len(outcomes), failed=len(failed), seconds=round(time.monotonic() - started, 4),
@@ -307,7 +308,7 @@ class _Delivery:
             again = [self._aside(entry, outcome, aside.attempts + 1, now, aside.since)
                      for aside, entry, outcome in answered if not isinstance(outcome, Receipt)]  # fmt: skip
             receipts.set_aside(tx, again)
-        self._count(lane, outcomes)
+        self._count(outcomes)
 
     def _aside(self, entry: Entry, outcome: Outcome, attempts: int, now: int, since: int) -> SetAside:
         organization, name = self._lease.organization, self._destination.name
@@ -371,11 +372,11 @@ class _Delivery:
         if others is None:
             log.warning("destination.away", destination=self._destination.name, code=error.code, advice=error.advice)
 
-    def _note_recovered(self, tx: object) -> None:
+    def _note_recovered(self, tx: Connection) -> None:
         if self._recovered:
             return
         run(
-            tx,  # type: ignore[arg-type]
+            tx,
             """UPDATE lease SET attempts = 0, due_at = 0, code = NULL, advice = NULL, away_since = NULL
             WHERE organization = ? AND destination = ? AND fence = ?""",
             [self._lease.organization, self._destination.name, self._lease.fence],
@@ -395,7 +396,7 @@ class _Delivery:
     def _ended(self, end: End, code: str = "", advice: str = "") -> None:
         self._tenure.end, self._tenure.code, self._tenure.advice = end, code, advice
 
-    def _count(self, lane: str, outcomes: Sequence[Outcome]) -> None:
+    def _count(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
             match outcome:
                 case Receipt():

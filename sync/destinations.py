@@ -72,8 +72,8 @@ class Standing:
     lanes: Mapping[str, int] = field(default_factory=dict)
 
 
-def register(database: Database, destinations: Sequence[Destination]) -> None:
-    """Note which destinations and lanes the settings name; one they no longer name is marked as removed."""
+def register(database: Database, destinations: Sequence[Destination], *, complete: bool = True) -> None:
+    """Note destinations and their lanes. Where the list is `complete`, one it doesn't name is marked as removed."""
     with database.write() as tx:
         now = database_now(tx)
         known = {standing.name: standing for standing in standings(tx)}
@@ -89,7 +89,7 @@ def register(database: Database, destinations: Sequence[Destination]) -> None:
                 run(tx, "UPDATE destination SET lanes = ? WHERE name = ?", [orjson.dumps(lanes), destination.name])
             if before is not None and before.state is State.REMOVED:
                 set_state(tx, destination.name, State.OK, now)
-        for name in known.keys() - {destination.name for destination in destinations}:
+        for name in known.keys() - {destination.name for destination in destinations} if complete else ():
             if known[name].state is not State.REMOVED:
                 set_state(tx, name, State.REMOVED, now, advice="the settings no longer name it; its receipts are kept")
 
@@ -168,7 +168,8 @@ def _operate(database: Database, name: str, state: State, operation: str, reason
         create_ledger(tx, SYSTEM)
         facts = {"operation": operation, "destination": name, "actor": actor}
         append(tx, SYSTEM, [Record(Kind.OPERATION, now, facts, {"note": reason} if reason else {})], now)
-    log.info("destination." + ("paused" if state is State.PAUSED else "resumed"), destination=name, actor=actor)
+    done = "destination.paused" if state is State.PAUSED else "destination.resumed"
+    log.info(done, destination=name, actor=actor)
 
 
 def _skip_past(tx: Connection, destination: Destination, lanes: Sequence[Lane], now: int) -> None:

@@ -173,6 +173,10 @@ class Intake:
                 raise DatabaseError(explain(error)) from None
             else:
                 self._halve(groups, objects, answers)
+        except Exception:  # a fault of ours in one message is that message's answer, and nobody else's
+            log.exception("intake.failed")
+            self._directory.forget()
+            self._halve(groups, objects, answers)
 
     def _halve(
         self, groups: Mapping[str, list[int]], objects: Sequence[Any], answers: list[dict[str, Any] | None]
@@ -185,7 +189,7 @@ class Intake:
             elif len(groups) > 1:
                 self._take_groups({organization: places}, objects, answers)
             else:
-                advice = "the database refuses what this message holds: report it with the log line intake.refused"
+                advice = "this message can't be taken as it is: report it with the log lines intake.failed and intake.refused"
                 log.error("intake.refused", organization=organization)
                 answers[places[0]] = _error(objects[places[0]], "invalid_message", advice)
 

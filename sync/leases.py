@@ -62,7 +62,7 @@ def take(tx: Connection, organization: str, destination: str, holder: str, secon
         f"""INSERT INTO lease (organization, destination, holder, fence, until) VALUES (?, ?, ?, 1, {now} + ?)
         ON CONFLICT (organization, destination) DO UPDATE
         SET holder = excluded.holder, fence = lease.fence + 1, until = excluded.until
-        WHERE lease.until <= {now} RETURNING fence, attempts, closed_at""",  # noqa: S608 (the database's own clock)
+        WHERE lease.until <= {now} RETURNING fence, attempts, closed_at""",
         [organization, destination, holder, life],
     ).first()
     return Lease(organization, destination, holder, row.fence, row.attempts, row.closed_at) if row else None
@@ -91,7 +91,7 @@ def release(tx: Connection, lease: Lease) -> None:
 
 def seconds_left(tx: Connection, organization: str, destination: str) -> float:
     """Return how long the present holder's lease still runs (0 if nobody holds it)."""
-    sql = f"SELECT until - {clock(tx)} AS life FROM lease WHERE organization = ? AND destination = ?"  # noqa: S608 (the database's own clock)
+    sql = f"SELECT until - {clock(tx)} AS life FROM lease WHERE organization = ? AND destination = ?"
     row = run(tx, sql, [organization, destination]).first()
     return max(0.0, row.life / 1_000_000) if row else 0.0
 
@@ -142,6 +142,6 @@ class Keeper:
     def _renewed(self, lease: Lease) -> bool:
         with self._database.write() as tx:
             sql = f"""UPDATE lease SET until = {clock(tx)} + ?
-            WHERE organization = ? AND destination = ? AND fence = ? AND until > 0"""  # noqa: S608 (the database's own clock)
+            WHERE organization = ? AND destination = ? AND fence = ? AND until > 0"""
             life = int(self._seconds * 1_000_000)
             return run(tx, sql, [life, lease.organization, lease.destination, lease.fence]).rowcount == 1

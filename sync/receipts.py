@@ -5,7 +5,7 @@ through; then a late receipt of its own says so, and look-ups ask those first.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import BigInteger, Column, Connection, Integer, LargeBinary, String, Table
 from sqlalchemy.exc import IntegrityError
@@ -63,8 +63,7 @@ class SettledTwiceError(Exception):
     """Another process settled this range: its receipt stands, ours is not written."""
 
 
-@dataclass(frozen=True, slots=True)
-class SetAside:
+class SetAside(NamedTuple):
     """An entry that waits for its next attempt, or for a person."""
 
     organization: str
@@ -144,14 +143,14 @@ def write_late_receipts(
         condition, positions = among(tx, "pos", list(settled))
         run(
             tx,
-            f"DELETE FROM set_aside WHERE organization = ? AND destination = ? AND lane = ? AND {condition}",  # noqa: S608 (a condition of ours)
+            f"DELETE FROM set_aside WHERE organization = ? AND destination = ? AND lane = ? AND {condition}",
             [organization, destination, lane, *positions],
         )
 
 
 def set_aside(tx: Connection, entries: Sequence[SetAside]) -> None:
     """Keep entries that failed alone, with their due time and reason."""
-    upsert(tx, set_aside_table, [_aside_row(aside) for aside in entries])
+    upsert(tx, set_aside_table, entries)
 
 
 def due(
@@ -161,13 +160,13 @@ def due(
 
     A due time beyond `never_after` can only come from a clock that was set back since: it is due as well.
     """
-    sql = f"SELECT {_ASIDE} FROM set_aside WHERE organization = ? AND destination = ? AND state = 'waiting'"  # noqa: S608 (our own columns)
+    sql = f"SELECT {_ASIDE} FROM set_aside WHERE organization = ? AND destination = ? AND state = 'waiting'"
     parameters: list[object] = [organization, destination]
     if until is not None:
         sql += " AND (due_at <= ? OR due_at > ?)"
         parameters += [until, never_after]
     rows = run(tx, f"{sql} ORDER BY lane, pos LIMIT {int(limit)}", parameters)
-    return [SetAside(*row.tuple()) for row in rows.fetchall()]
+    return [SetAside._make(row) for row in rows.fetchall()]
 
 
 def asides(
@@ -175,14 +174,14 @@ def asides(
     after: tuple[str, str, str, int] = ("", "", "", -1), limit: int = 1_000,
 ) -> list[SetAside]:  # fmt: skip
     """Return set-aside entries that match, in order of key, a page at a time."""
-    sql = f"SELECT {_ASIDE} FROM set_aside WHERE (organization, destination, lane, pos) > (?, ?, ?, ?)"  # noqa: S608 (our own columns)
+    sql = f"SELECT {_ASIDE} FROM set_aside WHERE (organization, destination, lane, pos) > (?, ?, ?, ?)"
     parameters: list[object] = list(after)
     for name, value in (("destination", destination), ("organization", organization), ("state", state)):
         if value is not None:
             sql += f" AND {name} = ?"
             parameters.append(value)
     rows = run(tx, f"{sql} ORDER BY organization, destination, lane, pos LIMIT {int(limit)}", parameters)
-    return [SetAside(*row.tuple()) for row in rows.fetchall()]
+    return [SetAside._make(row) for row in rows.fetchall()]
 
 
 def held_by(
@@ -243,8 +242,3 @@ def unpack(held: bytes) -> list[Receipt | None]:
 
 
 _ASIDE = "organization, destination, lane, pos, seq, state, attempts, due_at, since, code, advice"
-
-
-def _aside_row(aside: SetAside) -> tuple[object, ...]:
-    return (aside.organization, aside.destination, aside.lane, aside.pos, aside.seq, aside.state, aside.attempts,
-            aside.due_at, aside.since, aside.code, aside.advice)  # fmt: skip

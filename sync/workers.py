@@ -124,7 +124,7 @@ def sync_now(
 
     Waits for another process at work, or for a dead one's lease. A suspended destination is tried once.
     """
-    register(database, destinations)
+    register(database, destinations, complete=False)
     keeper = Keeper(database, rules.lease_seconds)
     ended = stop or threading.Event()
     results = [Synced(destination.name) for destination in destinations]
@@ -255,7 +255,7 @@ def _has_work(tx: Connection, destination: Destination, organization: str) -> bo
     beyond = int(LONGEST_SECONDS * 1_000_000)
     row = run(
         tx,
-        f"SELECT due_at, {clock(tx)} AS now FROM lease WHERE organization = ? AND destination = ?",  # noqa: S608 (the database's own clock)
+        f"SELECT due_at, {clock(tx)} AS now FROM lease WHERE organization = ? AND destination = ?",
         [organization, destination.name],
     ).first()
     # A due time further away than any wait can only come from a clock that was set back.

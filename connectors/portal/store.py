@@ -125,7 +125,7 @@ class PortalStore:
         with self.database.read() as tx:
             rows = run(
                 tx,
-                f"SELECT {_ENTRY} FROM portal_entry WHERE organization = ? AND lane = ? AND pos BETWEEN ? AND ?"  # noqa: S608 (names of our own columns)
+                f"SELECT {_ENTRY} FROM portal_entry WHERE organization = ? AND lane = ? AND pos BETWEEN ? AND ?"
                 " ORDER BY pos LIMIT ?",
                 (asked.organization, asked.lane, asked.first, asked.last, PAGE + 1),
             ).all()
@@ -171,7 +171,7 @@ class PortalStore:
         with self.database.read() as tx:
             rows = run(
                 tx,
-                f"SELECT {_ENTRY}, arrived_at FROM portal_entry WHERE {' AND '.join(where)}"  # noqa: S608 (names of our own columns)
+                f"SELECT {_ENTRY}, arrived_at FROM portal_entry WHERE {' AND '.join(where)}"
                 " ORDER BY arrived_at DESC, organization DESC, seq DESC LIMIT ?",
                 [*parameters, limit],
             ).all()
@@ -208,7 +208,7 @@ def _insert(tx: Connection, entries: Sequence[Entry], now: int) -> int:
     if tx.dialect.name == "postgresql":
         arrays = ", ".join(f"%b::{kind}" for kind in _ARRAYS.split())
         columns = [list(column) for column in zip(*((*entry, now) for entry in entries), strict=True)]
-        sql = f"{into} SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING"  # noqa: S608 (names of our own columns)
+        sql = f"{into} SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING"
         return tx.exec_driver_sql(sql, tuple(columns)).rowcount
     marks = ", ".join("?" * 13)
     sql = f"{into} VALUES ({marks}) ON CONFLICT DO NOTHING"
@@ -219,7 +219,7 @@ def _by_seq(tx: Connection, organization: str, seqs: Sequence[int]) -> dict[int,
     condition, parameters = among(tx, "seq", seqs)
     rows = run(
         tx,
-        f"SELECT {_ENTRY}, arrived_at FROM portal_entry WHERE organization = ? AND {condition}",  # noqa: S608 (names of our own columns)
+        f"SELECT {_ENTRY}, arrived_at FROM portal_entry WHERE organization = ? AND {condition}",
         [organization, *parameters],
     )
     return {row.seq: Arrival(Entry._make(row[:-1]), row.arrived_at) for row in rows}

@@ -42,8 +42,8 @@ _PAGE_POSITIONS = 2000  # and for a page of a query
 # Calls that one push may spend on finding poison: 5 rows among 200, each behind 8 halvings.
 _SPLIT_CALLS = 48
 _SUSPENDING = frozenset({Ending.SUSPENDED, Ending.QUOTA, Ending.EXPIRED})
-_SELECT = "SELECT Id, " + ", ".join(field.name for field in ENTRY_FIELDS if field.compared) + f" FROM {ENTRY_OBJECT}"  # noqa: S608
-_SELECT_POSITION = f"SELECT Pos__c FROM {ENTRY_OBJECT}"  # noqa: S608
+_SELECT = "SELECT Id, " + ", ".join(field.name for field in ENTRY_FIELDS if field.compared) + f" FROM {ENTRY_OBJECT}"
+_SELECT_POSITION = f"SELECT Pos__c FROM {ENTRY_OBJECT}"
 
 
 class SalesforceConnector:

@@ -135,7 +135,7 @@ class Rows:
                 tuples = [(*each, f"{before}{each[0]:0{zeros}}{after}") for each in tuples]
             listed = ",".join(f'"{name}"' for name in names)
             marks = ",".join("?" * (len(names) + 1))
-            self._database.executemany(f'INSERT INTO "{kind.name}" (rowid,{listed}) VALUES ({marks})', tuples)  # noqa: S608
+            self._database.executemany(f'INSERT INTO "{kind.name}" (rowid,{listed}) VALUES ({marks})', tuples)
             self._next[kind.name] = first + len(drafts)
             return list(numbers)
 
@@ -148,17 +148,17 @@ class Rows:
             for names, tuples in groups.items():
                 stamps = ("LastModifiedDate", "SystemModstamp", "LastModifiedById")
                 assignments = ",".join(f'"{name}" = ?' for name in (*names, *stamps))
-                self._database.executemany(f'UPDATE "{kind.name}" SET {assignments} WHERE rowid = ?', tuples)  # noqa: S608
+                self._database.executemany(f'UPDATE "{kind.name}" SET {assignments} WHERE rowid = ?', tuples)
 
     def clear(self, kind: ObjectType) -> None:
         """Forget every record of an object."""
         with self._lock:
-            self._execute(f'DELETE FROM "{kind.name}"')  # noqa: S608
+            self._execute(f'DELETE FROM "{kind.name}"')
             self._next.pop(kind.name, None)
 
     def numbers(self, kind: ObjectType, condition: str, values: Sequence[Stored], rest: str = "") -> "array[int]":
         """The numbers of the records that meet a condition, eight bytes each, in the order that `rest` asks for."""
-        query = f'SELECT rowid FROM "{kind.name}" WHERE {condition} {rest}'  # noqa: S608 - made by our own parser
+        query = f'SELECT rowid FROM "{kind.name}" WHERE {condition} {rest}'
         return array("q", (number for (number,) in self._execute(query, values)))
 
     def select(self, kind: ObjectType, columns: Sequence[str], numbers: Sequence[int]) -> list[tuple[Stored, ...]]:
@@ -167,7 +167,7 @@ class Rows:
         found: dict[Stored, tuple[Stored, ...]] = {}
         for at in range(0, len(numbers), _MOST_VARIABLES):
             some = numbers[at : at + _MOST_VARIABLES]
-            query = f'SELECT {names} FROM "{kind.name}" WHERE rowid IN ({",".join("?" * len(some))})'  # noqa: S608
+            query = f'SELECT {names} FROM "{kind.name}" WHERE rowid IN ({",".join("?" * len(some))})'
             found.update((each[0], each) for each in self._execute(query, some))
         return [found[number] for number in numbers if number in found]
 
@@ -176,7 +176,7 @@ class Rows:
 
     def _select(self, kind: ObjectType, columns: Sequence[str], condition: str, values: Sequence[Stored]) -> list[Row]:
         names = ",".join(f'"{each}"' for each in columns)
-        query = f'SELECT rowid,{names} FROM "{kind.name}" WHERE {condition}'  # noqa: S608 - names of the schema
+        query = f'SELECT rowid,{names} FROM "{kind.name}" WHERE {condition}'
         return [Row(each[0], dict(zip(columns, each[1:], strict=True))) for each in self._execute(query, values)]
 
     def _execute(self, query: str, values: Sequence[Stored] = ()) -> list[tuple]:  # type: ignore[type-arg]
@@ -185,7 +185,7 @@ class Rows:
 
     def _newest(self, kind: ObjectType) -> int:
         # A deleted record keeps its row, so that its number and its Id are never given twice.
-        ((newest,),) = self._execute(f'SELECT coalesce(max(rowid), 0) FROM "{kind.name}"')  # noqa: S608
+        ((newest,),) = self._execute(f'SELECT coalesce(max(rowid), 0) FROM "{kind.name}"')
         return int(newest)
 
     def _the_only(self, name: str, values: dict[str, Stored], schema: Schema) -> str:
