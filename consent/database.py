@@ -1,9 +1,10 @@
 """The one database: SQLite or PostgreSQL, opened so that a commit means durable and a writer never fails half-way."""
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,10 @@ _ADVICE = (
 
 
 def _sqlite(url: str) -> Engine:
+    if (path := make_url(url).database) and path != ":memory:":
+        with suppress(OSError):  # what can't be made is said when it is opened
+            # Numbers and texts stand in it: nobody but its owner reads it.
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
     engine = create_engine(url, hide_parameters=True, connect_args={"timeout": 20.0, "cached_statements": 256})
 
     @event.listens_for(engine, "connect")

@@ -6,18 +6,20 @@ its policies were read at.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from phonenumbers import SUPPORTED_REGIONS
 from sqlalchemy import Column, Connection, LargeBinary, String, Table
 
 from consent.database import Database, insert, metadata, run
 from consent.kinds import SYSTEM, Kind
 from consent.ledger import append, create_ledger, lock
 from consent.policy import Policy, policy_of
-from consent.values import Mode, Record
+from consent.replies import LANGUAGE_WORDS
+from consent.values import Mode, Record, Scope
 
 _ID = re.compile(r"[a-z0-9-]{2,32}")
 
@@ -37,7 +39,11 @@ FEATURES = ("sms_opt_in", "group_messaging")
 
 
 class SettingError(Exception):
-    """A change that is refused; the message says why and what to do."""
+    """A change that can't be made as asked; the message says why and what to do."""
+
+
+class ForbiddenError(SettingError):
+    """A change that is well put and that a rule forbids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +148,7 @@ def set_feature(tx: Connection, id: str, feature: str, on: bool, *, actor: str, 
         return
     one, policy = _for_change(tx, id)
     if on and policy.mode is not Mode.OFF:
-        raise SettingError(
+        raise ForbiddenError(
             "group_messaging can't be switched on while sms_opt_in is on: switch sms_opt_in off first "
             f"(`assent feature set {id} sms_opt_in off`)"
         )
@@ -153,29 +159,116 @@ def set_mode(tx: Connection, id: str, mode: Mode, *, actor: str, now: int) -> No
     """Set a main organization's consent mode for its whole account."""
     one, policy = _for_change(tx, id)
     if mode is not Mode.OFF and not policy.capability:
-        raise SettingError(
+        raise ForbiddenError(
             "SMS Opt-in was not ordered for this organization: have your admin team reach out to support, "
-            "or run `assent org set ORG capability ordered`"
+            f"or run `assent org set {id} capability ordered`"
         )
     if mode is Mode.CONSENT and policy.group_messaging:
-        raise SettingError(
+        raise ForbiddenError(
             "sms_opt_in can't be switched on while group_messaging is on: switch group_messaging off first "
             f"(`assent feature set {id} group_messaging off`)"
         )
     _change(tx, one, {"mode": mode.value}, before={"mode": policy.mode.value}, actor=actor, now=now)
 
 
-def _for_change(tx: Connection, id: str) -> tuple[Organization, Policy]:  # noqa: A002
-    """Return a main organization as it stands under its ledger's lock, so that of two changes one sees the other."""
+def set_setting(tx: Connection, id: str, key: str, value: str, *, actor: str, now: int) -> None:  # noqa: A002
+    """Set one of `SETTINGS`, given as a person writes it; languages are separated by commas."""
+    if key not in SETTINGS:
+        raise SettingError(f"a setting is one of {', '.join(SETTINGS)}")
+    one, policy = _for_change(tx, id, below=key != "capability")
+    setting: Any = _SETTING[key](value.strip())
+    before = {"capability": policy.capability, "opt_out_scope": policy.scope.value, "languages": list(policy.languages)}
+    if key == "opt_out_scope":
+        _check_scope(tx, one, Scope(setting))
+    if key == "capability" and not setting and policy.mode is not Mode.OFF:
+        raise ForbiddenError(
+            f"capability can't be not_ordered while sms_opt_in is on: switch it off first (`assent feature set {id} "
+            "mode off`)"
+        )
+    known = before[key] if key in before else getattr(policy, key)
+    _change(tx, one, {key: setting}, before={key: known}, actor=actor, now=now)
+
+
+def _check_scope(tx: Connection, one: Organization, scope: Scope) -> None:
+    """Refuse a scope that would leave a sub-organization's opt-outs reaching less far than those above it."""
+    tree = {other.id: other for other in organizations(tx, one.main)}
+    above = one.parent
+    while above is not None:
+        if "opt_out_scope" in tree[above].settings:
+            if _WIDTH[scope] < _WIDTH[Scope(tree[above].settings["opt_out_scope"])]:
+                raise ForbiddenError(
+                    f"{above} sets a wider opt_out_scope: a sub-organization may be stricter, never looser"
+                )
+            break
+        above = tree[above].parent
+    for other in tree.values():
+        own = other.settings.get("opt_out_scope")
+        if own is not None and _WIDTH[Scope(own)] < _WIDTH[scope] and _is_below(tree, other, one.id):
+            raise ForbiddenError(f"{other.id} below it sets a narrower opt_out_scope: widen that first")
+
+
+def _is_below(tree: Mapping[str, Organization], one: Organization, id: str) -> bool:  # noqa: A002
+    while one.parent is not None:
+        if one.parent == id:
+            return True
+        one = tree[one.parent]
+    return False
+
+
+def _for_change(tx: Connection, id: str, *, below: bool = False) -> tuple[Organization, Policy]:  # noqa: A002
+    """Return an organization as it stands under its ledger's lock, so that of two changes one sees the other.
+
+    With `below` it may be a sub-organization.
+    """
     try:
         main = organization(tx, id).main
         lock(tx, main)
         one = organization(tx, id)
     except LookupError:
         raise SettingError("there is no organization of this id: see `assent org list`") from None
-    if one.parent is not None:
-        raise SettingError(f"this is set at the main organization {one.main} and rules its whole account")
+    if one.parent is not None and not below:
+        raise ForbiddenError(f"this is set at the main organization {one.main} and rules its whole account")
     return one, read_policies(tx, main)[id]
+
+
+def _one_of(choices: Mapping[str, Any]) -> Callable[[str], Any]:
+    def read(value: str) -> Any:
+        if value not in choices:
+            raise SettingError(f"the value is one of {', '.join(choices)}")
+        return choices[value]
+
+    return read
+
+
+def _region(value: str) -> str:
+    region = value.upper()
+    if region not in SUPPORTED_REGIONS:
+        raise SettingError("default_region is a country's two letters, as US")
+    return region
+
+
+def _languages(value: str) -> list[str]:
+    languages = list(dict.fromkeys(one.strip().lower() for one in value.split(",") if one.strip()))
+    if not languages or not LANGUAGE_WORDS.keys() >= set(languages):
+        raise SettingError(
+            f"languages are some of {', '.join(LANGUAGE_WORDS)}, separated by commas, the usual one first"
+        )
+    return languages
+
+
+_SETTING: Mapping[str, Callable[[str], Any]] = {
+    "opt_out_scope": _one_of({scope.value: scope.value for scope in Scope}),
+    "default_region": _region,
+    "languages": _languages,
+    "held_inbound": _one_of({"release": "release", "discard": "discard"}),
+    # Employees send a blocked text again; the request promises them nothing else.
+    "blocked_outbound": _one_of({"drop": "drop"}),
+    "capability": _one_of({"ordered": True, "not_ordered": False}),
+}
+#: What `set_setting` sets.
+SETTINGS = tuple(_SETTING)
+
+_WIDTH = {Scope.PAIR: 0, Scope.SUB_ORG: 1, Scope.ORG: 2}
 
 
 def _change(

