@@ -39,6 +39,21 @@ def answer(message_id: str, entries: Sequence[Told], released: Sequence[str]) ->
     }
 
 
+def event_answer(event_id: str, event: str, entries: Sequence[Told]) -> dict[str, Any]:
+    """Return the answer to an event: which conversations it changed, and what was sent because of it."""
+    return {
+        "id": event_id,
+        "event": event,
+        "changed": [
+            {"line": one.values.get("line"), "contact": one.values.get("contact"), "channel": one.body["channel"],
+             "state": one.body["after"]}
+            for one in entries if one.kind != "auto_message" and "after" in one.body
+        ],
+        "auto_messages": [_sent_beside(one) for one in entries if one.kind == "auto_message"],
+        "entries": [one.id for one in entries],
+    }  # fmt: skip
+
+
 def releases(entries: Sequence[Told]) -> list[tuple[str, int]]:
     """Return which texts these entries release, in order: (conversation, version)."""
     return [
@@ -48,12 +63,13 @@ def releases(entries: Sequence[Told]) -> list[tuple[str, int]]:
 
 
 def _auto_message(sent: Told, text: Told) -> dict[str, Any]:
-    told_of = {
-        "entry": sent.id,
-        "to": sent.body["to"],
-        "template": sent.body["template"],
-        "text": sent.values.get("text"),
-    }
     if sent.conversation != text.conversation:  # of another line than the text's: say which
-        told_of |= {"line": sent.values.get("line"), "channel": sent.body["channel"]}
-    return told_of
+        return _sent_beside(sent)
+    body = sent.body
+    return {"entry": sent.id, "to": body["to"], "template": body["template"], "text": sent.values.get("text")}
+
+
+def _sent_beside(sent: Told) -> dict[str, Any]:
+    body, values = sent.body, sent.values
+    return {"entry": sent.id, "to": body["to"], "template": body["template"], "text": values.get("text"),
+            "line": values.get("line"), "channel": body["channel"]}  # fmt: skip

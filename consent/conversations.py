@@ -128,10 +128,10 @@ class Standings:
 
     def with_employee(self, message: Message) -> Message:
         """Return the message with its line's registered or last known employee, where it names none."""
-        if message.employee_id is not None:
+        if message.employee_id is not None and message.employee_name is not None:
             return message
         line = self.line(message.line)
-        if line is None or line.employee_id is None:
+        if line is None or line.employee_id is None or message.employee_id not in (None, line.employee_id):
             return message
         return replace(message, employee_id=line.employee_id, employee_name=line.employee_name)
 
@@ -189,6 +189,30 @@ class Standings:
         """Note that a contact stopped everything: lines that it has no conversation with begin opted out."""
         self._stopped[self._tags("contact", contact)] = (at, seq)
 
+    def unstop(self, contact: str, at: int) -> None:
+        """Lift what a contact's stop of everything left for its number, where it is older than `at`."""
+        tag = self._tags("contact", contact)
+        run(
+            self._tx,
+            "DELETE FROM contact WHERE organization = ? AND contact_tag = ? AND stopped_at < ?",
+            [self._organization, tag, at],
+        )
+        if (stopped := self._stopped.get(tag)) is not None and stopped[0] < at:
+            self._stopped[tag] = None
+
+    def give_line(self, number: str, employee_id: str | None, employee_name: str | None, at: int) -> None:
+        """Note to which employee a line was given."""
+        line = self.line(number)
+        if line is None or at >= line.since:
+            sub_organization = line.sub_organization if line is not None else None
+            registered = line is not None and line.registered
+            self.assign(Line(number, sub_organization, employee_id, employee_name, at, registered))
+
+    def by_id(self, id: str) -> list[Standing]:  # noqa: A002
+        """Return a conversation by its id: one, or none."""
+        self._load("id", [id])
+        return [one for one in self._standings.values() if one.conversation.id == id]
+
     def write(self) -> None:
         """Store what has changed."""
         upsert(self._tx, conversation_table, [self._row(one) for one in self._standings.values() if one.changed])
@@ -199,7 +223,7 @@ class Standings:
     def _tag(self, line: str, contact: str, group: Group) -> bytes:
         return self._tags("conversation", line, contact, group)
 
-    def _load(self, column: str, tags: Sequence[bytes]) -> None:
+    def _load(self, column: str, tags: Sequence[Any]) -> None:
         condition, parameters = among(self._tx, column, tags)
         sql = f"SELECT * FROM conversation WHERE organization = ? AND {condition}"
         for row in run(self._tx, sql, [self._organization, *parameters]):

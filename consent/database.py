@@ -41,13 +41,16 @@ class Database:
         if not self.is_postgres and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         self.engine = _postgres(url) if self.is_postgres else _sqlite(url)
+        # PostgreSQL would let each statement see what was committed meanwhile; SQLite's readers never do.
+        level = {"isolation_level": "REPEATABLE READ"} if self.is_postgres else {}
+        self._reader = self.engine.execution_options(**level)
         # SQLite's busy handler is unfair between threads; inside one process a lock queues them in order.
         self._writer = threading.Lock()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Read in one short transaction that sees one state of the database."""
-        with self.engine.connect() as connection:
+        with self._reader.connect() as connection:
             yield connection
 
     @contextmanager

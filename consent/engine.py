@@ -8,16 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from consent.conversation import DAY, Conversation, evolve
+from consent.conversation import DAY, Conversation
 from consent.kinds import Kind
 from consent.policy import Policy
 from consent.replies import Heard, Reading, read_reply
 from consent.rules import RULES, RULES_DISCLAIMER, RULES_OFF, Case, Event, When
-from consent.templates import EMPLOYEE_NAME, OPT_IN_TEXT, OPT_OUT_TEXT, ORGANIZATION, clean_name, render
+from consent.step import Step
 from consent.values import Consent, Message, Mode, Origin, Record, Scope, Sender, Verdict
 
-#: Counts on when the reading of replies changes, so that a record tells by which one it was read.
-MATCHER_VERSION = 1
 #: Requests and reminders that reach a contact of one conversation in 24 h.
 MOST_REQUESTS = 3
 
@@ -51,7 +49,8 @@ def decide(conversation: Conversation, message: Message, policy: Policy) -> Deci
             if _holds(case.when, conversation, message, reading)
         )  # fmt: skip
         case = _capped(case, conversation, message)
-    step = _Step(conversation, message, policy, reading, case, event)
+    step = Step(conversation, message, policy)
+    _write(step, conversation, message, policy, reading, case, event)
     return Decision(step.conversation, tuple(step.records), _closes(event, reading, policy, case))
 
 
@@ -61,7 +60,7 @@ def close(conversation: Conversation, message: Message, decision: Decision, poli
         return Decision(conversation, ())
     scope = decision.closes or Scope.ORG
     origin = conversation.origin or Origin.MT
-    step = _Step.beside(conversation, message, policy)
+    step = Step(conversation, message, policy)
     step.decide(Consent.OPTED_OUT, origin, {"scope": scope.value, "elsewhere": decision.conversation.id})
     step.send(f"{origin.value}.rejected.employee")
     return Decision(step.conversation, tuple(step.records))
@@ -71,8 +70,9 @@ def reassign_line(conversation: Conversation, message: Message, policy: Policy) 
     """Begin anew with the employee who has the line now; an opt-out stays (row 26)."""
     if conversation.consent in (Consent.NONE, Consent.OPTED_OUT):
         return Decision(conversation, ())
-    step = _Step.beside(conversation, message, policy)
-    step.reassign()
+    step = Step(conversation, message, policy)
+    facts = {"event": "line_reassigned", "before": conversation.consent.value, "after": Consent.NONE.value}
+    step.note(Kind.REASSIGNMENT, {**facts, "source": "message"}, {})
     return Decision(step.conversation, tuple(step.records))
 
 
@@ -118,7 +118,7 @@ def _special(
     if not from_contact:
         return None
     if _late(conversation, message, event):
-        if event in (Event.YES, Event.STOP, Event.START, Event.NO, Event.CARRIER):
+        if event in (Event.YES, Event.STOP, Event.START, Event.CARRIER):
             return Case("late", Verdict.CONSUMED, "late", flags=("late",))
         return Case("late", Verdict.DELIVERED if through else Verdict.HELD, None if through else "late")
     if reading.reaction:
@@ -194,134 +194,18 @@ def _closes(event: Event, reading: Reading, policy: Policy, case: Case) -> Scope
     return policy.scope if policy.scope is not Scope.PAIR and case.after is Consent.OPTED_OUT else None
 
 
-class _Step:
-    """The records of one step of one conversation, each folded into its state as it is written."""
-
-    def __init__(
-        self, conversation: Conversation, message: Message, policy: Policy, reading: Reading, case: Case, event: Event
-    ) -> None:
-        self._begin(conversation, message, policy)
-        after = case.after or conversation.consent
-        origin = case.origin or conversation.origin
-        flags = (*message.flags, *case.flags)
-        if reading.possible_revocation:
-            flags = (*flags, "possible_revocation")
-        self._message(reading, case, after, origin, flags)
-        if after is not conversation.consent and after in (Consent.OPTED_IN, Consent.OPTED_OUT):
-            self.decide(after, origin or Origin.MT, _how(case, event, reading, policy))
-        for auto in case.autos:
-            if auto.startswith("o."):
-                auto = f"{(origin or Origin.MT).value}{auto[1:]}"  # noqa: PLW2901 (the template set of the origin)
-            self.send(auto, reminder=case.row == "8")
-
-    @classmethod
-    def beside(cls, conversation: Conversation, message: Message, policy: Policy) -> "_Step":
-        """Begin a step of a conversation that a message of another one touches."""
-        step = cls.__new__(cls)
-        step._begin(conversation, message, policy)
-        return step
-
-    def _begin(self, conversation: Conversation, message: Message, policy: Policy) -> None:
-        self.conversation, self.records = conversation, list[Record]()
-        self._before, self._told, self._policy = conversation, message, policy
-        self._version = conversation.version + 1
-
-    def decide(self, after: Consent, origin: Origin, facts: Mapping[str, Any]) -> None:
-        """Record a decision, with what it releases or discards and the request that it answers."""
-        before, message = self.conversation, self._told
-        body: dict[str, Any] = {
-            "decision": after.value, "before": before.consent.value, "after": after.value, "origin": origin.value,
-            "channel": message.channel, "source": "contact", "matcher_version": MATCHER_VERSION,
-        }  # fmt: skip
-        body.update(facts)
-        if before.held:
-            release = after is Consent.OPTED_IN and self._policy.held_inbound == "release"
-            body["released" if release else "discarded"] = list(before.held)
-        if (request := before.request) is not None and body["source"] == "contact":
-            body["answers"] = request.version
-            body["request"] = {
-                "template": request.template, "template_version": request.template_version,
-                "template_sha256": request.template_sha256, "language": request.language, "sent_at": request.sent_at,
-            }  # fmt: skip
-        self._write(Kind.DECISION, body, self._values() | {"text": message.text, "message_id": message.id})
-
-    def reassign(self) -> None:
-        """Record that the line is another employee's now."""
-        held = list(self.conversation.held)
-        body: dict[str, Any] = {
-            "event": "line_reassigned", "before": self.conversation.consent.value, "after": Consent.NONE.value,
-            "source": "message",
-        }  # fmt: skip
-        if held:
-            body["discarded"] = held
-        self._write(Kind.REASSIGNMENT, body, self._values())
-
-    def send(self, key: str, *, reminder: bool = False) -> None:
-        """Record an automatic message as it is rendered."""
-        message, policy, before = self._told, self._policy, self.conversation
-        language = policy.language_of(message.language or (before.request.language if before.request else None))
-        template = policy.template(key, language)
-        opt_in, opt_out = policy.opt_in(language), policy.opt_out(language)
-        text = render(template, {
-            EMPLOYEE_NAME: clean_name(message.employee_name if before.line == message.line else None, policy.name),
-            ORGANIZATION: clean_name(policy.name, policy.organization),
-            OPT_IN_TEXT: opt_in,
-            OPT_OUT_TEXT: opt_out,
-        })  # fmt: skip
-        body: dict[str, Any] = {
-            "to": key.rpartition(".")[2], "template": key, "template_version": template.version,
-            "template_sha256": template.sha256, "language": template.language, "channel": message.channel,
-        }  # fmt: skip
-        if key.endswith("request.contact"):
-            body |= {"before": before.consent.value, "after": Consent.PENDING.value, "origin": key[:2],
-                     "opt_in": opt_in, "opt_out": opt_out}  # fmt: skip
-            if reminder:
-                body["reminder"] = True
-        self._write(Kind.AUTO_MESSAGE, body, self._values() | {"text": text})
-
-    def _message(
-        self, reading: Reading, case: Case, after: Consent, origin: Origin | None, flags: tuple[str, ...]
-    ) -> None:
-        before, message = self.conversation, self._told
-        body: dict[str, Any] = {
-            "sender": message.sender.value, "channel": message.channel, "verdict": case.verdict.value,
-            "reason": case.reason, "before": before.consent.value, "after": after.value,
-            "origin": origin.value if origin else None, "received_at": message.received_at,
-        }  # fmt: skip
-        if flags:
-            body["flags"] = list(flags)
-        if reading.word is not None:
-            body |= {"tier": reading.tier, "matcher_version": MATCHER_VERSION}
-        if message.text_tag:
-            body["text_tag"] = message.text_tag
-        if before.version == 0 and before.decided_at is not None:
-            body["stopped_at"] = before.decided_at  # it began opted out: its contact had stopped everything
-        if message.language:
-            body["language"] = message.language
-        values = self._values() | {"message_id": message.id, "text": message.text}
-        for name, value in (("media", [dict(one) for one in message.media]), ("raw", dict(message.raw)),
-                            ("group", list(message.recipients)), ("provider", _plain(message.provider))):  # fmt: skip
-            if value:
-                values[name] = value
-        self._write(Kind.MESSAGE, body, values)
-
-    def _values(self) -> dict[str, Any]:
-        """Return the personal facts that every record of this step carries."""
-        message, conversation = self._told, self.conversation
-        values: dict[str, Any] = {"line": conversation.line, "contact": conversation.contact}
-        if conversation.line == message.line:
-            names = (("employee_id", message.employee_id), ("employee_name", message.employee_name))
-            values |= {name: value for name, value in names if value}
-        if message.contact_name:
-            values["contact_name"] = message.contact_name
-        return values
-
-    def _write(self, kind: Kind, body: dict[str, Any], values: dict[str, Any]) -> None:
-        if self._before.sub_organization:
-            body["sub_organization"] = self._before.sub_organization
-        at = self._told.sent_at
-        self.records.append(Record(kind, at, body, values, self.conversation.id, self._version))
-        self.conversation = evolve(self.conversation, kind, self._version, at, body)
+def _write(
+    step: Step, before: Conversation, message: Message, policy: Policy, reading: Reading, case: Case, event: Event
+) -> None:
+    """Write the records of one case: the text, the decision that it makes, the messages that go out."""
+    after, origin = case.after or before.consent, case.origin or before.origin
+    flags = (*message.flags, *case.flags, *(("possible_revocation",) if reading.possible_revocation else ()))
+    step.text(reading, case, after, origin, flags)
+    if after is not before.consent and after in (Consent.OPTED_IN, Consent.OPTED_OUT):
+        step.decide(after, origin or Origin.MT, _how(case, event, reading, policy))
+    for auto in case.autos:
+        key = f"{(origin or Origin.MT).value}{auto[1:]}" if auto.startswith("o.") else auto
+        step.send(key, reminder=case.row == "8")
 
 
 def _how(case: Case, event: Event, reading: Reading, policy: Policy) -> dict[str, Any]:
@@ -336,14 +220,3 @@ def _how(case: Case, event: Event, reading: Reading, policy: Policy) -> dict[str
     if event is Event.STOP:
         facts["scope"] = (Scope.ORG if reading.stop_all else policy.scope).value
     return facts
-
-
-def _plain(value: Any) -> Any:
-    """Return a provider's own object as strings, integers, lists and objects that canonical JSON can hold."""
-    if isinstance(value, Mapping):
-        return {str(key).encode("ascii", "replace").decode(): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) < 2**53):
-        return value
-    return str(value).encode("utf-8", "replace").decode()

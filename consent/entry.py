@@ -1,13 +1,14 @@
 """One entry of a ledger: drafted as a record, sealed with its number, its commitments and its leaf hash."""
 
-import hashlib
-import json
+from collections.abc import Mapping
+from hashlib import sha256
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import orjson
 
 from consent.canonical import base64url, canonical, commitment, entry_id, timestamp
-from consent.kinds import LANE_OF
+from consent.kinds import LANE_OF, Kind
 from consent.values import Record
 
 
@@ -49,20 +50,19 @@ class Entry(NamedTuple):
 
 def seal(record: Record, organization: str, seq: int, pos: int, recorded_at: int, salts: bytes) -> Entry:
     """Number a record and commit to it. `salts` holds 16 random bytes for each of its personal values."""
-    body = dict(record.body)
-    values = {}
-    for index, (name, value) in enumerate(record.values.items()):
-        salt = salts[16 * index : 16 * index + 16]
+    given, occurred_at, facts, personal, conversation, version = record
+    body, values, start = dict(facts), {}, 0
+    for name, value in personal.items():
+        salt = salts[start : start + 16]
+        start += 16
         body[name] = {"commit": commitment(salt, name, value)}
         values[name] = {"salt": base64url(salt), "value": value}
-    kind = record.kind
-    lane = LANE_OF[kind]
+    kind, lane = _WORDS[given]
     sealed = canonical(body)
+    leaf = leaf_hash(organization, seq, lane, pos, kind, conversation, version, occurred_at, recorded_at, sealed)
     return Entry(
-        organization, seq, lane.value, pos, kind.value, record.conversation, record.version,
-        record.occurred_at, recorded_at, sealed, canonical(values),
-        leaf_hash(organization, seq, lane, pos, kind, record.conversation, record.version,
-                  record.occurred_at, recorded_at, sealed),
+        organization, seq, lane, pos, kind, conversation, version, occurred_at, recorded_at, sealed,
+        canonical(values), leaf,
     )  # fmt: skip
 
 
@@ -72,12 +72,12 @@ def leaf_hash(
 ) -> bytes:  # fmt: skip
     """Return SHA-256(0x00 ‖ canonical JSON of exactly these ten members), 32 bytes (leaves as in RFC 9162, 2.1.1)."""
     # The members' names and values are plain ASCII without anything to escape, and stand in sorted order.
-    head = f',"conversation":{_quoted(conversation)},"kind":"{kind}","lane":"{lane}"'
-    tail = (
+    rest = (
+        f',"conversation":{_quoted(conversation)},"kind":"{kind}","lane":"{lane}"'
         f',"occurred_at":"{timestamp(occurred_at)}","organization":"{organization}","pos":{pos}'
         f',"recorded_at":"{timestamp(recorded_at)}","seq":{seq},"version":{_number(version)}}}'
     )
-    return hashlib.sha256(b'\x00{"body":' + body + head.encode() + tail.encode()).digest()
+    return sha256(b'\x00{"body":' + body + rest.encode()).digest()
 
 
 def leaf_of(entry: Entry) -> bytes:
@@ -103,8 +103,14 @@ def entry_json(entry: Entry) -> bytes:
 
 
 def _quoted(text: str | None) -> str:
-    return "null" if text is None else json.dumps(text)
+    return "null" if text is None else canonical(text).decode()
 
 
 def _number(number: int | None) -> str:
     return "null" if number is None else str(number)
+
+
+#: The words of an entry's kind and lane: to ask an enumeration for them takes longer than to format the entry.
+_WORDS: Mapping[Kind, tuple[str, str]] = MappingProxyType(
+    {kind: (kind.value, lane.value) for kind, lane in LANE_OF.items()}
+)

@@ -122,10 +122,10 @@ def read_reply(text: str, words: Words) -> Reading:
     lexicon = _lexicon(words)
     if len(text) <= _SHORT and text.isascii() and text.isprintable():
         # Most texts hold no word that any rule starts from: they are told apart before any work is done.
-        folded = text.lower()
-        tokens = folded.translate(_ASCII_TOKENS).split()
-        if len(tokens) > 1 and lexicon.triggers.isdisjoint(tokens) and not _ODD.search(folded):
-            return Reading(Heard.TEXT, 10, None, "", False, False, tidy(folded), False)
+        sketch = text.encode().translate(_SKETCH, b"'`")
+        tokens = sketch.split()
+        if len(tokens) > 1 and lexicon.sketches.isdisjoint(tokens) and not _SPACED.search(sketch):
+            return Reading(Heard.TEXT, 10, None, "", False, False, tidy(text.lower()), False)
     said = plain(text)
     whole = tidy(said.folded)
     if is_reaction(text):
@@ -158,7 +158,10 @@ class _Lexicon:
     stop: frozenset[str]
     help: frozenset[str]
     phrases: Mapping[str, tuple[tuple[tuple[str, ...], str], ...]]
+    #: A text without any of these is chat, unless it is one word.
     triggers: frozenset[str]
+    #: The same, as the quick look sees them.
+    sketches: frozenset[bytes]
 
 
 _OUT, _IN, _NO, _FILL = "out", "in", "no", "filler"
@@ -173,12 +176,12 @@ _STOP_SIGNS = frozenset("🛑✋🚫⛔")
 _SKIN_TONES = frozenset("🏻🏼🏽🏾🏿")
 _SENTENCE_ENDS = re.compile("[.!?¿¡。\n]")
 _WEB_ENDS = (".com", ".net", ".org", ".io", ".co", ".us", ".info", ".gov", ".edu", ".app", ".ly", ".me", ".biz")
-_ODD = re.compile(r"[015][a-z]|[a-z][015]|(?<![a-z0-9])[a-z][^a-z0-9]{1,3}[a-z](?![a-z0-9])")
-_ASCII_TOKENS: dict[int, str | None] = {
-    **{code: " " for code in range(128) if not chr(code).isalnum()},
-    ord("'"): None,
-    ord("`"): None,
-}
+# A sketch writes letters and the digits that can stand for them alike, so a rough look misses nothing.
+_SKETCH: Final = bytes(
+    ord(chr(code).lower().translate(str.maketrans("01i5", "olls"))) if chr(code).isalnum() else 0x20
+    for code in range(256)
+)
+_SPACED = re.compile(rb"(?:^| )[a-z0-9] {1,3}[a-z0-9](?: |$)")
 _REACTIONS = frozenset(
     ["liked", "loved", "disliked", "laughed", "emphasized", "emphasised", "questioned", "reacted", "removed"]
 )
@@ -363,7 +366,9 @@ def _lexicon(words: Words) -> _Lexicon:
         phrases.setdefault(phrase[0], []).append((phrase, sort))
     starts = {tokens_of(word)[0] for word in (*yes, *stop, *helping, *_NOES, *_START) if tokens_of(word)}
     frozen = {first: tuple(longest_first) for first, longest_first in phrases.items()}
-    return _Lexicon(yes, stop, helping, frozen, frozenset(starts | TRIGGERS | _REACTIONS))
+    starts |= TRIGGERS | _REACTIONS
+    sketches = {start.encode().translate(_SKETCH) for start in starts if start.isascii()}
+    return _Lexicon(yes, stop, helping, frozen, frozenset(starts), frozenset(sketches))
 
 
 def _forms(words: Iterable[str]) -> frozenset[str]:

@@ -103,7 +103,10 @@ TRIGGERS: Final = frozenset(
 )
 
 _TEXTS = r"(?:texts?|txts?|messages?|msgs?|sms|text messages?)"
-_WHICH = r"(?:any|any more|anymore|more|any further|further|any other|these|those|your|ur|the|all|all these|all your|such|this)"
+_WHICH = (
+    r"(?:any|any more|anymore|more|any further|further|any other|these|those|your|ur|the|all|all these|all your|"
+    r"such|this)"
+)
 _ME = r"(?:me|us|this number|this phone|my number|my phone|our number)"
 _SOME_TEXTS = rf"(?:(?:{_WHICH} ){{0,2}}{_TEXTS})"
 _NEVER = r"(?:dont|don t|do not|never|quit|stop|cease)(?: (?:ever|please|again|keep)){0,1}"
@@ -125,7 +128,10 @@ _CORE = "|".join(
         rf"no more {_TEXTS}(?: to {_ME})?|no more (?:texting|messaging)",
         r"(?:lose|forget) (?:my|this) number",
         r"(?:(?:i think )?(?:you|u) (?:have|got|have got) |(?:this|it) is |its )?(?:(?:the|a) )?wrong number",
-        rf"(?:i )?(?:hereby )?(?:revoke|withdraw)(?: (?:my|all|any|our)){{0,2}} consent(?: to (?:receive )?{_SOME_TEXTS})?",
+        (
+            rf"(?:i )?(?:hereby )?(?:revoke|withdraw)(?: (?:my|all|any|our)){{0,2}} consent"
+            rf"(?: to (?:receive )?{_SOME_TEXTS})?"
+        ),
         r"my consent is (?:revoked|withdrawn)",
         rf"(?:(?:i|we) )?(?:would like|want|need|id like) {_SOME_TEXTS} to (?:stop|end|cease)",
         rf"stop (?:getting|receiving) (?:{_SOME_TEXTS}|them|these)",

@@ -44,9 +44,11 @@ def _keys(loaded: Loaded) -> list[tuple[Path, str]]:
     server, portal = loaded.settings.server, new_secret()
     keys = [(server.token_file or loaded.folder / TOKEN_FILE, secrets.token_urlsafe(32))]
     portal_files = [server.portal_secret_file or loaded.folder / PORTAL_SECRET_FILE]
-    for destination in loaded.settings.destinations.values():
-        if isinstance(destination, PortalSettings) and destination.enabled and destination.secret_file is not None:
-            portal_files.append(destination.secret_file)
+    portal_files += [
+        destination.secret_file
+        for destination in loaded.settings.destinations.values()
+        if isinstance(destination, PortalSettings) and destination.enabled and destination.secret_file is not None
+    ]
     # Both ends of our own portal share one secret; one that is there already is the one.
     for path in portal_files:
         if path.is_file():

@@ -1,7 +1,11 @@
-"""Check ledgers against themselves: every number, leaf, commitment and head again, the first difference named."""
+"""Check ledgers against themselves: every number, leaf, commitment and head again, the first difference named.
+
+An archive is checked by its connector's own verification, alone or against the ledgers.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -11,7 +15,7 @@ from consent.canonical import commitment, from_base64url
 from consent.database import Database, run
 from consent.entry import Entry, leaf_of
 from consent.kinds import LANE_OF, Kind, Lane
-from consent.ledger import ledgers, newest_head, read_range
+from consent.ledger import ledgers, newest_head, read_lane, read_range
 
 _PAGE = 5_000
 _LANES = {kind.value: LANE_OF[kind].value for kind in Kind}
@@ -23,12 +27,31 @@ class Verified:
 
     subject: str
     entries: int
-    #: The first difference, empty where there is none.
-    problem: str = ""
+    #: Each difference: of a ledger the first, of an archive all; empty where there is none.
+    problems: tuple[str, ...] = ()
+    #: Worth knowing, and nothing wrong.
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Say whether all is as it was written."""
+        return not self.problems
+
+    @property
+    def problem(self) -> str:
+        """The first difference."""
+        return self.problems[0] if self.problems else ""
 
     def told(self) -> dict[str, Any]:
         """Return it as `verify --json` prints it."""
-        return {"subject": self.subject, "entries": self.entries, "ok": not self.problem, "problem": self.problem}
+        return {
+            "subject": self.subject,
+            "entries": self.entries,
+            "ok": self.ok,
+            "problem": self.problem,
+            "problems": list(self.problems),
+            "notes": list(self.notes),
+        }
 
 
 class _DifferenceError(Exception):
@@ -40,6 +63,24 @@ def verify_ledgers(database: Database) -> list[Verified]:
     with database.read() as tx:
         names = ledgers(tx)
     return [_verify_ledger(database, name) for name in names]
+
+
+def verify_directory(archive: Path, database: Database | None = None) -> Verified:
+    """Verify an archive by itself; with a database, compare it with the ledgers there.
+
+    Raises TransientError or SuspendedError where the directory or a file in it can't be read.
+    """
+    from connectors.archive.verify import verify_archive
+
+    def read(organization: str, lane: str, first: int, last: int) -> Iterator[Entry]:
+        assert database is not None
+        for at in range(first, last + 1, _PAGE):
+            with database.read() as tx:
+                page = read_lane(tx, organization, lane, at, min(_PAGE, last + 1 - at))
+            yield from page
+
+    report = verify_archive(archive, ledger=read if database is not None else None)
+    return Verified("archive", report.entries, tuple(map(str, report.flaws)), tuple(map(str, report.notes)))
 
 
 def _verify_ledger(database: Database, organization: str) -> Verified:
@@ -63,7 +104,7 @@ def _verify_ledger(database: Database, organization: str) -> Verified:
         if beyond is not None and grown == size:
             walk.differ("has entries beyond its newest head")
     except _DifferenceError as error:
-        return Verified(f"ledger {organization}", walk.seq, str(error))
+        return Verified(f"ledger {organization}", walk.seq, (str(error),))
     return Verified(f"ledger {organization}", walk.seq)
 
 

@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 from sqlalchemy import BigInteger, Column, Connection, Integer, LargeBinary, String, Table
 
-from consent.answers import Told, answer, releases, told
+from consent.answers import Told, answer, event_answer, releases, told
 from consent.canonical import entry_id, parse_timestamp
 from consent.conversations import Standing, Standings
 from consent.database import among, insert, metadata, run
 from consent.engine import Decision, close, decide, reassign_line
+from consent.entry import Entry
+from consent.events import Event, Happened, note_delivery, read_event, reassign_number, revoke, revoke_everywhere
+from consent.events import reassign_line as line_reassigned
 from consent.kinds import Kind
-from consent.ledger import Appending, lock, read_conversation, read_range
+from consent.ledger import Appending, lock, read_conversation, read_entry, read_range
 from consent.messages import MessageError, read_message
 from consent.organizations import Directory
 from consent.tags import Tags
@@ -58,7 +61,7 @@ class Group:
             before = known.get(id_tag)
             if before is None:
                 first = self._appending.next_seq
-                given = self._decided(message)
+                given = self._decided(message) if isinstance(message, Message) else self._happened(message)
                 row = (self._organization, id_tag, content_tag, first, self._appending.next_seq - first)
                 self._inbox.append(row)
                 known[id_tag] = (content_tag, first, row[4], given)
@@ -68,12 +71,14 @@ class Group:
                     _error(asked["id"], "id_conflict", "this id was used for another message: ids are used once")
                 )
             else:
-                answers.append(before[3] or self._again(asked["id"], before[1], before[2]))
+                answers.append(before[3] or self._again(message, before[1], before[2]))
         self._write()
         return answers
 
-    def _read(self, asked: Mapping[str, Any]) -> Message | MessageError:
+    def _read(self, asked: Mapping[str, Any]) -> Message | Event | MessageError:
         try:
+            if "event" in asked:
+                return read_event(asked, self._now, self._policies[asked["org"]])
             return read_message(asked, self._now, self._policies[asked["org"]])
         except MessageError as error:
             return error
@@ -103,6 +108,54 @@ class Group:
             self._standings.stopped(message.contact, message.sent_at, self._appending.next_seq - 1)
         return answer(message.id, written, self._released(written))
 
+    def _happened(self, event: Event) -> dict[str, Any]:
+        """Write down what an event does to each conversation that it concerns; return its answer."""
+        written: list[Told] = []
+        for standing in self._concerned(event):
+            conversation = standing.conversation
+            policy = self._policies[conversation.sub_organization or self._organization]
+            match event.happened:
+                case Happened.NUMBER_REASSIGNED:
+                    decision = reassign_number(conversation, event, policy)
+                case Happened.LINE_REASSIGNED:
+                    decision = line_reassigned(conversation, event, policy)
+                case Happened.DELIVERY_STATUS:
+                    outstanding = event.entry is not None and standing.request_seq == event.entry[1]
+                    decision = note_delivery(conversation, event, policy, outstanding=outstanding)
+                case Happened.REVOKED:
+                    decision = revoke(conversation, event, policy)
+                case _:
+                    assert_never(event.happened)
+            written += self._keep(standing, decision)
+        if event.happened is Happened.NUMBER_REASSIGNED and event.contact is not None:
+            self._standings.unstop(event.contact, event.at)
+        if event.happened is Happened.LINE_REASSIGNED and event.line is not None:
+            self._standings.give_line(event.line, event.employee_id, event.employee_name, event.at)
+        if event.happened is Happened.REVOKED and event.contact is not None:
+            if not self._standings.of_contact(event.contact):  # nobody knows this contact yet: it holds for all lines
+                record = revoke_everywhere(event)
+                written += _told([record], self._appending.add([record]))
+                self._standings.stopped(event.contact, event.at, self._appending.next_seq - 1)
+            elif event.scope is Scope.ORG:
+                self._standings.stopped(event.contact, event.at, self._appending.next_seq - 1)
+        return event_answer(event.id, event.happened.value, written)
+
+    def _concerned(self, event: Event) -> list[Standing]:
+        """Return the conversations that an event is about."""
+        if event.entry is not None:
+            entry = self._entry(*event.entry)
+            return self._standings.by_id(entry.conversation) if entry is not None and entry.conversation else []
+        if event.contact is None:
+            return self._standings.on_line(event.line or "")
+        of_contact = self._standings.of_contact(event.contact)
+        if event.happened is Happened.NUMBER_REASSIGNED or event.scope is Scope.ORG:
+            return of_contact
+        return [
+            one for one in of_contact
+            if (event.line in (None, one.conversation.line) and event.group in (None, one.conversation.group))
+            or (event.scope is Scope.SUB_ORG and one.conversation.sub_organization == event.sub_organization)
+        ]  # fmt: skip
+
     def _keep(self, standing: Standing, decision: Decision, closed: Sequence[str] = ()) -> list[Told]:
         """Seal a decision's records, and note the state that they lead to."""
         records = [self._resolved(standing, record, closed) for record in decision.records]
@@ -111,10 +164,16 @@ class Group:
             if record.kind is Kind.AUTO_MESSAGE and record.body["template"].endswith("request.contact"):
                 standing.request_seq = entry.seq
         standing.conversation, standing.changed = decision.conversation, standing.changed or bool(records)
-        return [
-            Told(entry.id, entry.kind, entry.conversation, entry.version, record.body, record.values)
-            for record, entry in zip(records, entries, strict=True)
-        ]
+        return _told(records, entries)
+
+    def _entry(self, organization: str, seq: int) -> Entry | None:
+        """Return an entry of this ledger, also one that this group is about to write."""
+        if organization != self._organization:
+            return None
+        new = seq - self._appending.next_seq + len(self._appending.entries)
+        if 0 <= new < len(self._appending.entries):
+            return self._appending.entries[new]
+        return read_entry(self._tx, organization, seq)
 
     def _resolved(self, standing: Standing, record: Record, closed: Sequence[str]) -> Record:
         """Name in a decision the entry of the request that it answers, and the other conversations that it closed."""
@@ -142,10 +201,12 @@ class Group:
                 return entry.revealed().get("message_id")  # None where it was lawfully erased
         return None
 
-    def _again(self, message_id: str, first: int, count: int) -> dict[str, Any]:
+    def _again(self, message: Message | Event, first: int, count: int) -> dict[str, Any]:
         """Rebuild the answer to a repeated message from the entries that it wrote."""
         written = [told(entry) for entry in read_range(self._tx, self._organization, first, count)]
-        return answer(message_id, written, self._released(written))
+        if isinstance(message, Event):
+            return event_answer(message.id, message.happened.value, written)
+        return answer(message.id, written, self._released(written))
 
     def _write(self) -> None:
         self._appending.write()
@@ -153,11 +214,21 @@ class Group:
         self._standings.write()
 
 
-def _content(asked: Mapping[str, Any], message: Message) -> bytes:
+def _told(records: Sequence[Record], entries: Sequence[Entry]) -> list[Told]:
+    return [
+        Told(entry.id, entry.kind, entry.conversation, entry.version, record.body, record.values)
+        for record, entry in zip(records, entries, strict=True)
+    ]
+
+
+def _content(asked: Mapping[str, Any], message: Message | Event) -> bytes:
     """Return what a message says, normalized: numbers in E.164, times as instants, never the time of receipt."""
-    said = {**asked, "line": message.line, "contact": message.contact, "group": sorted(message.recipients)}
-    if isinstance(asked.get("sent_at"), str):
-        said["sent_at"] = parse_timestamp(asked["sent_at"])
+    said = {**asked, "line": message.line, "contact": message.contact}
+    if isinstance(message, Message):
+        said["group"] = sorted(message.recipients)
+    for name in ("sent_at", "at"):
+        if isinstance(asked.get(name), str):
+            said[name] = parse_timestamp(asked[name])
     return json.dumps(said, sort_keys=True, separators=(",", ":"), default=str).encode()
 
 

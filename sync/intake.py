@@ -49,6 +49,8 @@ class Intake:
         self._tags: Tags | None = None
         self._writing = threading.Lock()
         self._waiting: deque[_Waiting] = deque()
+        # What waits is taken by the writer thread or by a lone caller, never by both.
+        self._taking = threading.Lock()
         self._wake = threading.Event()
         self._closed = False
         self._quick = True
@@ -77,8 +79,7 @@ class Intake:
         self._waiting.append(mine)
         if self._quick and len(self._waiting) == 1:
             await asyncio.sleep(0)  # whoever else is ready comes in now
-            if len(self._waiting) == 1 and self._waiting[0] is mine and not self._writing.locked():
-                self._waiting.popleft()
+            if self._alone(mine):
                 return self._take([message])[0]
         self._hand_over()
         return await mine.answer
@@ -90,6 +91,18 @@ class Intake:
         if self._thread is not None:
             self._thread.join()
 
+    def _alone(self, mine: "_Waiting") -> bool:
+        """Take a caller's own message back out of the queue, if nothing else is waiting or being written."""
+        with self._taking:
+            if len(self._waiting) != 1 or self._waiting[0] is not mine or self._writing.locked():
+                return False
+            self._waiting.popleft()
+            return True
+
+    def _next_group(self) -> "list[_Waiting]":
+        with self._taking:
+            return [self._waiting.popleft() for _ in range(min(len(self._waiting), _GROUP))]
+
     def _hand_over(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._write_groups, name="intake", daemon=True)
@@ -100,8 +113,7 @@ class Intake:
         while True:
             self._wake.wait()
             self._wake.clear()
-            while self._waiting:
-                group = [self._waiting.popleft() for _ in range(min(len(self._waiting), _GROUP))]
+            while group := self._next_group():
                 self._answer(group)
             if self._closed:
                 return
@@ -189,7 +201,7 @@ class Intake:
             elif len(groups) > 1:
                 self._take_groups({organization: places}, objects, answers)
             else:
-                advice = "this message can't be taken as it is: report it with the log lines intake.failed and intake.refused"
+                advice = "this message can't be taken as it is: report it with the log line intake.refused"
                 log.error("intake.refused", organization=organization)
                 answers[places[0]] = _error(objects[places[0]], "invalid_message", advice)
 

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from consent.database import Database, DatabaseError, explain
+from jobs.api.consents import consent_router
 from jobs.api.documents import described
 from jobs.api.guard import Guard, Token, TooLargeError
 from jobs.api.health import health_routes
@@ -40,6 +41,7 @@ def create_app(
     app.router.routes.extend(message_routes(intake))
     app.router.routes.extend(health_routes(database, is_stopping))
     app.include_router(query_router(database))
+    app.include_router(consent_router(database))
     for router in routers:
         app.include_router(router)
     app.add_middleware(Guard, token=token, max_body_bytes=max_body_bytes)
@@ -67,6 +69,8 @@ def _answer_errors(app: FastAPI, max_body_bytes: int) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_request: Request, error: RequestValidationError) -> Response:
+        if any(one["type"] == "json_invalid" for one in error.errors()):
+            return problem(ProblemError(400, "invalid_json", "The body is no JSON in UTF-8."))
         # What was sent is not quoted: it may be a number.
         found = [f"{'.'.join(str(part) for part in one['loc'][1:])}: {one['msg']}" for one in error.errors()]
         return problem(ProblemError(422, "invalid_request", "; ".join(found)))

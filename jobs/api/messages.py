@@ -6,13 +6,13 @@ check would cost more than the decision.
 
 from typing import Any
 
-import orjson
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from consent.database import DatabaseError
+from jobs import wire
 from jobs.web.problems import ProblemError, problem
 from sync.intake import BusyError, Intake
 
@@ -38,7 +38,7 @@ def message_routes(intake: Intake) -> list[Route]:
             raise ProblemError(422, "invalid_message", "A batch is a JSON array of messages.")
         if len(asked) > BATCH:
             raise ProblemError(422, "too_many", f"A batch holds at most {BATCH:,} messages; send the rest in another.")
-        return Response(orjson.dumps(await run_in_threadpool(intake.take, asked)), media_type=_JSON)
+        return Response(wire.write_json(await run_in_threadpool(wire.take, intake, asked)), media_type=_JSON)
 
     return [
         Route("/v1/messages", post_message, methods=["POST"]),
@@ -54,6 +54,9 @@ async def _take_one(intake: Intake, request: Request, *, is_event: bool) -> Resp
         raise ProblemError(
             422, "invalid_message", wanted if not is_event else "`event` is missing: it names the event."
         )
+    unusable = wire.unusable(asked)
+    if unusable is not None:
+        return _refused(unusable)
     try:
         answer = await intake.receive(asked)
     except BusyError as error:
@@ -62,17 +65,17 @@ async def _take_one(intake: Intake, request: Request, *, is_event: bool) -> Resp
         raise ProblemError(503, "unavailable", str(error), headers={"retry-after": "5"}) from error
     if "error" in answer:
         return _refused(answer)
-    return Response(orjson.dumps(answer), media_type=_JSON)
+    return Response(wire.write_json(answer), media_type=_JSON)
 
 
 def _refused(answer: dict[str, Any]) -> Response:
-    """Answer with the intake's own error; the message's id goes back, so that a caller can match it."""
+    """Answer with the intake's own error."""
     code, detail = answer["error"]["code"], answer["error"]["detail"]
     return problem(ProblemError(_STATUS.get(code, 422), code, detail))
 
 
 async def _json(request: Request) -> Any:
     try:
-        return orjson.loads(await request.body())
-    except orjson.JSONDecodeError as error:
+        return wire.read_json(await request.body())
+    except ValueError as error:
         raise ProblemError(400, "invalid_json", "The body is no JSON in UTF-8.") from error

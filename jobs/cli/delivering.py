@@ -232,6 +232,18 @@ def list_refused(
 
 
 @refused.command()
+def retry(
+    entry: Annotated[str | None, typer.Argument(metavar="[ID]", help="One entry; without it, all.")] = None,
+    name: Destination = None,
+    org: Annotated[str | None, typer.Option(metavar="O", help="Only this organization's ledger.")] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Bring dead letters to their destinations again."""
+    resync(name, org=org, entry=entry, only=Only.REFUSED, config=config, as_json=as_json)
+
+
+@refused.command()
 def show(entry: str, config: Config = None, as_json: Json = False) -> None:
     """Print where one entry is refused, and why."""
     rows = _asides_of(entry, config)
@@ -328,9 +340,16 @@ def _print_resynced(results: list[Any], dry_run: bool) -> None:
 
 
 def _conversations(parts: Any, org: str | None, contact: str | None) -> tuple[str, ...] | None:
+    from jobs.asking import AskingError, contact_conversations
+
     if contact is None:
         return None
-    raise Problem(Exit.USAGE, "--contact: not wired yet")
+    if org is None:
+        raise Problem(Exit.USAGE, "--contact needs --org: a contact's conversations are one organization's")
+    try:
+        return contact_conversations(parts.database, org, contact)[1]
+    except AskingError as error:
+        raise Problem(Exit.USAGE, error.detail) from error
 
 
 def _entry_key(entry: str | None) -> tuple[str, int] | None:

@@ -85,29 +85,51 @@ def export(
 
 def verify(
     ledger: Annotated[bool, typer.Option("--ledger", help="The ledgers in the database (the default).")] = False,
-    archive: Annotated[Path | None, typer.Option(metavar="PATH", help="An archive, without the database.")] = None,
+    archive: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="An archive, without the database; with --ledger, against it.")
+    ] = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Check every hash, number and root again; ends 6 and names what differs."""
-    from jobs.verifying import verify_ledgers
+    from jobs.verifying import verify_directory, verify_ledgers
 
-    found: list[dict[str, Any]] = []
-    if archive is not None:
-        raise Problem(Exit.USAGE, "--archive")
+    found = []
     if ledger or archive is None:
         from jobs.build import assembled
 
         with assembled(config) as parts:
-            found += [one.told() for one in verify_ledgers(parts.database)]
-    whole = all(one["ok"] for one in found)
+            found += verify_ledgers(parts.database)
+            if archive is not None:
+                found.append(verify_directory(archive, parts.database))
+    elif archive is not None:
+        found.append(verify_directory(archive))
+    whole = all(one.ok for one in found)
     if as_json:
-        print_object({"ok": whole, "verified": found})
+        print_object({"ok": whole, "verified": [one.told() for one in found]})
     else:
-        rows = ((one["subject"], one["entries"], "ok" if one["ok"] else "DIFFERENT", one["problem"]) for one in found)
+        rows = ((one.subject, one.entries, "ok" if one.ok else "DIFFERENT", one.problem) for one in found)
         print_table(("WHAT", "ENTRIES", "RESULT", "PROBLEM"), rows)
+        for one in found:
+            for problem in one.problems[1:]:
+                print(f"{one.subject}: {problem}")
+            for note in one.notes:
+                print(f"{one.subject}: worth knowing: {note}")
     if not whole:
         raise typer.Exit(Exit.DIFFERENT)
+
+
+def _verified_archive(path: Path) -> list[dict[str, Any]]:
+    from connectors.archive.verify import verify_archive
+
+    report = verify_archive(path)
+    problem = "; ".join(_flaw(flaw) for flaw in report.flaws[:20])
+    return [{"subject": f"archive {path}", "entries": report.entries, "ok": report.ok, "problem": problem}]
+
+
+def _flaw(flaw: Any) -> str:
+    at = f" entry {flaw.entry}" if flaw.entry else ""
+    return f"{flaw.file}{at} {flaw.problem}"
 
 
 def _created(path: Path) -> Any:

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from jobs.cli import configuration, databases, delivering, ledgers, starting, taking
+from jobs.cli import configuration, consenting, databases, delivering, ledgers, organizing, starting, taking
 from jobs.cli.shared import Config, Json
 from jobs.exits import Exit
 
@@ -40,8 +40,9 @@ def _root(
     pass
 
 
-for _family in (starting, taking, delivering, ledgers):
+for _family in (starting, taking, delivering, ledgers, organizing):
     _family.register(app)
+app.add_typer(consenting.app, name="consent")
 app.add_typer(databases.app, name="db")
 app.add_typer(configuration.app, name="config")
 

@@ -30,20 +30,30 @@ def _library(error: Exception) -> tuple[Exit, list[str]]:
     from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 
     from consent.database import DatabaseError, explain
+    from consent.organizations import ForbiddenError, SettingError
+    from consent.organizations import ForbiddenError, SettingError
+    from jobs.asking import QuestionError
     from sync.migrate import SchemaError
     from sync.port import SuspendedError, TransientError
     from sync.resync import AlreadyRunningError
 
     match error:
+        case ForbiddenError():
+            return Exit.POLICY, [str(error)]
+        case SettingError() | QuestionError():
+            return Exit.USAGE, [str(error)]
         case SchemaError():
             return Exit.SETTINGS, [str(error)]
         case DatabaseError():
             return _database(str(error))
         case DBAPIError():
             return _database(explain(error))
-        case ModuleNotFoundError() | NoSuchModuleError():
-            extra = " (PostgreSQL: pip install 'assent[postgres]')"
-            return Exit.SETTINGS, [f"a library that these settings need isn't installed{extra}"]
+        case ModuleNotFoundError(name="psycopg") | NoSuchModuleError():
+            return Exit.SETTINGS, ["PostgreSQL's driver isn't installed: pip install 'assent[postgres]'"]
+        case ForbiddenError():
+            return Exit.POLICY, [str(error)]
+        case SettingError():
+            return Exit.USAGE, [str(error)]
         case TransientError() | SuspendedError():
             return Exit.UNREACHABLE, [error.advice]
         case AlreadyRunningError():

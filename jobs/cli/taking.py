@@ -26,7 +26,12 @@ def ingest(
     config: Config = None,
     as_json: Json = False,  # noqa: ARG001 (answers are JSON anyway)
 ) -> None:
-    """Take messages (one a line), print answers (one a line)."""
+    """Take messages (one a line), print answers (one a line).
+
+    An answer is printed once it is durable: killed at any moment, take the same file again. Ends 0; 3 if a line
+    was answered with an error; 4 if the settings or the schema are wrong or the database is read-only; 1 if the
+    database is away or its disk is full.
+    """
     from jobs.build import assembled
     from sync.intake import Intake
 
@@ -56,20 +61,20 @@ def _opened(file: str) -> BinaryIO:
 
 def _answers(intake: Any, chunk: list[bytes | None]) -> tuple[bytes, bool]:
     """Take a chunk and return its answers as lines in the order of input, and whether one is an error."""
-    import orjson
+    from jobs import wire
 
     objects: list[Any] = []
     answers: list[dict[str, Any] | None] = []
     for line in chunk:
         try:
-            objects.append(orjson.loads(line or b""))
+            objects.append(wire.read_json(line or b""))
             answers.append(None)
-        except orjson.JSONDecodeError:
+        except ValueError:
             detail = "the line is no JSON object" if line is not None else f"the line is longer than {_LINE:,} bytes"
-            answers.append({"id": None, "error": {"code": "invalid_message", "detail": detail}})
-    taken = iter(intake.take(objects) if objects else ())
+            answers.append(wire.refusal(None, detail))
+    taken = iter(wire.take(intake, objects))
     told = [next(taken) if answer is None else answer for answer in answers]
-    return b"".join(orjson.dumps(answer) + b"\n" for answer in told), any("error" in answer for answer in told)
+    return b"".join(wire.write_json(answer) + b"\n" for answer in told), any("error" in answer for answer in told)
 
 
 def _chunks(source: BinaryIO) -> Iterator[list[bytes | None]]:

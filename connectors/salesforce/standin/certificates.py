@@ -145,9 +145,12 @@ def _private(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
 
 
 def _write(file: Path, content: bytes, *, secret: bool = False) -> None:
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if secret else 0o644)
+    # Whoever is killed at it leaves no half of a key, which no later start could read.
+    draft = file.with_name(file.name + ".new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if secret else 0o644)
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(content)
+    draft.replace(file)
 
 
 def _now() -> datetime.datetime:

@@ -15,6 +15,7 @@
 """
 
 import json
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -88,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
                 status, content = 404, {"error": "there is no such call"}
             else:
                 content = serve(self, call)
-        except (FaultError, SettingError, ValueError, KeyError, TypeError) as error:
+        except (FaultError, SettingError, ValueError, KeyError, TypeError, sqlite3.Error) as error:
             status, content = 400, {"error": str(error)}
         text = json.dumps(content).encode()
         self.send_response(status)
@@ -101,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _arm(self, call: _Call) -> object:
         wanted = call.given if isinstance(call.given, list) else [call.given]
-        return {"armed": [self.server.faults.arm(each).id for each in wanted]}
+        return {"armed": [each.id for each in self.server.faults.arm(wanted)]}
 
     def _faults(self, _call: _Call) -> object:
         return {"faults": self.server.faults.all()}

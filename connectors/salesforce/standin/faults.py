@@ -4,7 +4,7 @@ An arming that names an unknown key, or nothing to do, is refused: a fault that 
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -85,6 +85,11 @@ _ACTIONS = ("status", "cut", "mute", "half", "gzip_broken", "latency_seconds", "
 _BESIDE_STATUS = ("errorCode", "message", "headers", "when", "html", "error", "error_description")
 _KEYS = {"route", "nth", "times", *_ACTIONS, *_BESIDE_STATUS}
 _ROW_KEYS = {"key", "statusCode", "message", "fields"}
+_TYPES: Mapping[type, tuple[str, ...]] = {
+    bool: ("half", "gzip_broken", "expire_sessions", "html"),
+    str: ("errorCode", "message", "error", "error_description"),
+    dict: ("headers",),
+}
 
 
 class Faults:
@@ -95,17 +100,20 @@ class Faults:
         self._armed: list[Fault] = []
         self._last = 0
 
-    def arm(self, wanted: Mapping[str, Any]) -> Fault:
-        """Arm one fault.
+    def arm(self, wanted: Sequence[Mapping[str, Any]]) -> list[Fault]:
+        """Arm faults, all of them or none.
 
         Raises: FaultError for an unknown key or value, or where there is not exactly one thing to do.
         """
-        _check(wanted)
+        if not wanted:
+            raise FaultError("an empty list arms nothing")
+        for each in wanted:
+            _check(each)
         with self._lock:
-            self._last += 1
-            fault = Fault(self._last, **wanted)
-            self._armed.append(fault)
-            return fault
+            armed = [Fault(self._last + n, **each) for n, each in enumerate(wanted, 1)]
+            self._last += len(armed)
+            self._armed += armed
+            return armed
 
     def disarm(self) -> None:
         with self._lock:
@@ -148,7 +156,9 @@ def _waits_at(place: str, route: str) -> bool:
     return place in ("any", route) or (place == "rest" and route != "token")
 
 
-def _check(wanted: Mapping[str, Any]) -> None:
+def _check(wanted: object) -> None:
+    if not isinstance(wanted, dict):
+        raise FaultError("a fault is an object")
     unknown = sorted(set(wanted) - _KEYS)
     if unknown:
         raise FaultError(f"unknown keys: {', '.join(unknown)}; known are {', '.join(sorted(_KEYS))}")
@@ -169,6 +179,12 @@ def _check(wanted: Mapping[str, Any]) -> None:
     for name, choices in (("cut", _WHENS), ("mute", _WHENS), ("when", _WHENS), ("tls", {"cut", "garbage"})):
         if wanted.get(name) is not None and wanted[name] not in choices:
             raise FaultError(f"{name} is one of {', '.join(sorted(choices))}")
+    for kind, names in _TYPES.items():
+        for name in names:
+            if wanted.get(name) is not None and not isinstance(wanted[name], kind):
+                raise FaultError(f"{name} is a {kind.__name__}")
+    if not all(isinstance(each, str) for pair in (wanted.get("headers") or {}).items() for each in pair):
+        raise FaultError("headers are texts by name")
     latency = wanted.get("latency_seconds", 0)
     if isinstance(latency, bool) or not isinstance(latency, (int, float)) or latency < 0:
         raise FaultError("latency_seconds is a number of seconds")
@@ -180,3 +196,7 @@ def _check_row(row: object) -> None:
         return
     if not isinstance(row, dict) or "statusCode" not in row or set(row) - _ROW_KEYS:
         raise FaultError(f"row is an object of {', '.join(sorted(_ROW_KEYS))}, statusCode among them")
+    texts = [row.get(name, "") for name in ("key", "statusCode", "message")]
+    names = row.get("fields", [])
+    if not isinstance(names, list) or not all(isinstance(each, str) for each in [*texts, *names]):
+        raise FaultError("a row's key, statusCode and message are texts, its fields a list of names")

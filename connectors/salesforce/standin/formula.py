@@ -145,6 +145,10 @@ class _Parser:
         count, make = _FUNCTIONS[function]
         if count is not None and count != len(arguments):
             raise FormulaError(f"{function}() takes {count} arguments")
+        for each in arguments:
+            # Formula reference, "ISCHANGED" and "PRIORVALUE": an org refuses to deploy a rule that asks this.
+            if function in _OF_THE_PAST and isinstance(each, _Field) and self._types[each.name] == "LongTextArea":
+                raise FormulaError(f"{function}() can't be asked of {each.name}, a long text area")
         return make(arguments)
 
     def _take(self, operator: str) -> bool:
@@ -318,6 +322,8 @@ _COMPARISONS: dict[str, Callable[[object, object], bool]] = {
     "<": _ordered(lambda one, other: one < other),
     ">": _ordered(lambda one, other: one > other),
 }
+
+_OF_THE_PAST = {"ISCHANGED", "PRIORVALUE"}
 
 #: Function → number of arguments (None: any), and what it compiles to.
 _FUNCTIONS: dict[str, tuple[int | None, Callable[[list[_Node]], _Node]]] = {

@@ -80,14 +80,17 @@ class OneRow:
             self._rows.update(kind, [(number, {"IsDeleted": 1})])
         return Answer(204, rows=1)
 
-    def by_id(self, kind: ObjectType, record_id: str) -> int:
+    def by_id(self, kind: ObjectType, record_id: str, *, to_read: bool = False) -> int:
         """The number of the record with this Id.
 
-        Raises: RequestError where there is none: NOT_FOUND, or what orgs say of a deleted one.
+        Raises: RequestError where there is none: NOT_FOUND, or what orgs say of a deleted one, and of an unknown
+        one to whoever wants to write.
         """
         number = self._rows.number_of(kind, record_id)
         if number is None:
             raise not_found("Provided external ID field does not exist or is not accessible: " + record_id)
+        if to_read and not self._rows.get(kind, [number]):
+            raise not_found()
         return self._row(kind, number).number
 
     def by_external_id(self, kind: ObjectType, key: Field, value: str, version: str) -> int:

@@ -95,6 +95,10 @@ class Org:
             raise RequestError(414, "URI_TOO_LONG", f"The URI is longer than {_LONGEST_URI} bytes")
         if len(request.body) > self._settings.max_body_bytes:
             raise RequestError(413, "REQUEST_ENTITY_TOO_LARGE", "The request body is too large")
+        content_type = request.headers.get("content-type", "")
+        if request.body and content_type and not content_type.lower().startswith("application/json"):
+            message = f"Content-Type header specified in HTTP request is not supported: {content_type}"
+            raise RequestError(415, "UNSUPPORTED_MEDIA_TYPE", message)
         with self._counting:
             if self._settings.quota_used >= self._settings.quota_limit:
                 raise RequestError(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
@@ -123,7 +127,8 @@ class Org:
                     raise not_found()
                 return serve(self, replace(request, parts=parts))
             allowed.append(method)
-        if allowed:
+        left_out = request.method in {"HEAD", "OPTIONS"} or (request.method, route_of(request.path)) in _LEFT_OUT
+        if allowed and not left_out:
             message = f"HTTP Method '{request.method}' not allowed. Allowed are {','.join(allowed)}"
             raise RequestError(405, "METHOD_NOT_ALLOWED", message)
         log("request.unserved", method=request.method, path=_without_keys(request.path))
@@ -166,7 +171,7 @@ class Org:
 
     def _read(self, request: Request) -> Answer:
         kind = self._object(request)
-        number = self._one_row.by_id(kind, request.parts["id"])
+        number = self._one_row.by_id(kind, request.parts["id"], to_read=True)
         return self._one_row.read(kind, number, request.params.get("fields", ""), request.parts["version"])
 
     def _update(self, request: Request) -> Answer:
@@ -251,6 +256,9 @@ def _without_keys(path: str) -> str:
     """A path whose parts that may hold a number are cut out."""
     return re.sub(r"[^/]*\d{4}[^/]*", "…", unquote(path))[:200]
 
+
+#: What an org would answer at a path that is served here for other methods.
+_LEFT_OUT = {("PATCH", "collections"), ("GET", "collections"), ("GET", "composite")}
 
 _Serve = Callable[[Org, Request], Answer]
 

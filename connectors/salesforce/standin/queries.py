@@ -48,7 +48,9 @@ class Queries:
         query = parse_soql(text, self._schema, self._rows.number_of, deleted_too=deleted_too)
         if query.count_only:
             ((count,),) = self._rows.aggregate(
-                query.kind, f'count(*) FROM "{{table}}" WHERE {query.condition}', query.values
+                query.kind,
+                f'count(*) FROM (SELECT 1 FROM "{{table}}" WHERE {query.condition}{query.rest})',
+                query.values,
             )
             return Answer(200, {"totalSize": int(count or 0), "done": True, "records": []})
         if query.columns:

@@ -82,10 +82,22 @@ class Rows:
                 raise
             finally:
                 self._depth -= 1
-                for each in (undo if transaction.undone else end).split(";"):
-                    self._database.execute(each)
+                self._end(undo if transaction.undone else end)
                 if transaction.undone:
                     self._next.clear()
+
+    def _end(self, statements: str) -> None:
+        if not self._database.in_transaction:  # a full disk has undone it already
+            self._next.clear()
+            return
+        try:
+            for each in statements.split(";"):
+                self._database.execute(each)
+        except sqlite3.Error:
+            self._next.clear()
+            if self._database.in_transaction:  # what can't be committed must not stay open, or nothing works again
+                self._database.execute("ROLLBACK")
+            raise
 
     def id_of(self, kind: ObjectType, number: int) -> str:
         return make_id(self._prefixes[kind.name], number)

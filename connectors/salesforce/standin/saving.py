@@ -190,11 +190,7 @@ class Saving:
             if not one.unique:
                 continue
             holders: dict[Stored, int | None] = {}
-            changed = [
-                each
-                for each in drafts
-                if not each.errors and each.values.get(one.name) is not None and each.changes(one.name)
-            ]
+            changed = [each for each in drafts if not each.errors and each.sets(one.name)]
             for row in self._rows.find(kind, one, [each.values[one.name] for each in changed], whole=False):
                 holders[_folded(one, row.values[one.name])] = row.number
             for each in changed:

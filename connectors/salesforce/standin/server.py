@@ -17,7 +17,7 @@ from socketserver import TCPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from connectors.salesforce.standin.answers import Answer, refuse
+from connectors.salesforce.standin.answers import Answer, not_found, refuse
 from connectors.salesforce.standin.faults import Fault, Faults
 from connectors.salesforce.standin.journal import Journal
 from connectors.salesforce.standin.org import Org, Request, log, route_of
@@ -124,10 +124,11 @@ class _Handler(BaseHTTPRequestHandler):
             # One half of the way lies before the work and one behind it, so that whoever is killed
             # meanwhile may lose the request, or only the answer.
             self.server.stopping.wait(seconds / 2)
-            answer = self._answer(request, fault)
+            worked = self._answer(request, fault)
+            answer = Answer(0, rows=worked.rows)
             self.server.stopping.wait(started + seconds - time.monotonic())
-            if not self._send(answer, fault):
-                answer = Answer(0, rows=answer.rows)
+            if self._send(worked, fault):
+                answer = worked
         finally:
             self.server.journal.end()
             one = fault or next(iter(struck), None)
@@ -145,10 +146,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _read_body(self) -> bytes | None:
         """The request's body; None where it was cut short, or is sent in a way that isn't served."""
-        if "chunked" in self.headers.get("Transfer-Encoding", ""):
-            log("request.unserved", method=self.command, reason="chunked body")
+        given = self.headers.get("Content-Length") or "0"
+        if self.headers.get("Transfer-Encoding") or not given.isdecimal():
+            log("request.unserved", method=self.command, reason="a body of no stated length")
+            refusal = not_found().answer()
+            body = refusal.body()
+            headers = {"Content-Type": refusal.content_type, "Connection": "close"}
+            self.connection.sendall(self._head(refusal.status, headers, len(body)) + body)
             return None
-        length = int(self.headers.get("Content-Length") or 0)
+        length = int(given)
         body = self.rfile.read(length)
         if len(body) < length:
             return None

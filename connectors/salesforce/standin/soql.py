@@ -97,6 +97,8 @@ class _Parser:
         limit = self._limit()
         self._expect("end", "")
         count_only = chosen == [("COUNT", None)]
+        if count_only and grouped:
+            raise bad_request("MALFORMED_QUERY", "Grouped query must use COUNT(fieldName)")
         aggregates = count_only or bool(grouped) or any(function for function, _ in chosen)
         columns = tuple(self._columns(chosen, grouped)) if aggregates and not count_only else ()
         fields = () if aggregates else tuple(self._field(each or "") for _, each in chosen)

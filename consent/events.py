@@ -1,0 +1,240 @@
+"""What happens beside the texts: numbers and lines change hands, requests don't arrive, people revoke by other means.
+
+Each event is one JSON object beside the messages. What it does to one conversation is a pure function, as with texts.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from consent.canonical import parse_entry_id, parse_timestamp
+from consent.conversation import Conversation
+from consent.engine import Decision
+from consent.kinds import Kind
+from consent.messages import MessageError
+from consent.numbers import NumberError, read_number
+from consent.policy import Policy
+from consent.step import Step
+from consent.values import Consent, Group, Message, Origin, Record, Scope, Sender
+
+_AHEAD = 300 * 1_000_000
+
+
+class Happened(StrEnum):
+    """The events by their names."""
+
+    NUMBER_REASSIGNED = "number_reassigned"
+    LINE_REASSIGNED = "line_reassigned"
+    DELIVERY_STATUS = "delivery_status"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event, read and normalized; what an event of its kind doesn't have is None."""
+
+    id: str
+    organization: str
+    sub_organization: str | None
+    happened: Happened
+    #: The events' clock, microseconds since 1970.
+    at: int
+    contact: str | None = None
+    line: str | None = None
+    group: Group | None = None
+    employee_id: str | None = None
+    employee_name: str | None = None
+    #: The automatic message that a status is about: (organization, seq).
+    entry: tuple[str, int] | None = None
+    status: str | None = None
+    scope: Scope | None = None
+    #: What a person or a provider said of it.
+    note: str | None = None
+    #: Who reported it, an opaque id.
+    actor: str | None = None
+
+    def about(self, conversation: Conversation) -> Message:
+        """Return the event as the empty text that a step of a conversation is written about."""
+        return Message(
+            self.id, self.organization, conversation.sub_organization, conversation.group.value, conversation.group,
+            Sender.EMPLOYEE, conversation.line, conversation.contact, "", self.at, self.at,
+            self.employee_id if self.line == conversation.line else None,
+            self.employee_name if self.line == conversation.line else None,
+        )  # fmt: skip
+
+
+def read_event(asked: Mapping[str, Any], received_at: int, policy: Policy) -> Event:
+    """Read an event; MessageError names the field that is wrong, never what stands in it."""
+    try:
+        happened = Happened(asked.get("event", ""))
+    except ValueError:
+        raise MessageError("invalid_message", f"`event` is one of {', '.join(Happened)}") from None
+    at = _at(asked.get("at"), received_at)
+    base = (asked["id"], policy.organization, policy.sub_organization, happened, at)
+    actor = asked.get("actor") if isinstance(asked.get("actor"), str) else None
+    match happened:
+        case Happened.NUMBER_REASSIGNED:
+            return Event(*base, contact=_number(asked, "contact", policy), actor=actor)
+        case Happened.LINE_REASSIGNED:
+            employee = asked.get("employee")
+            if not isinstance(employee, Mapping) or not isinstance(employee.get("id"), str) or not employee["id"]:
+                raise MessageError("invalid_message", '`employee` is an object as {"id": "e1", "name": "Ann Lee"}')
+            name = employee.get("name") if isinstance(employee.get("name"), str) else None
+            line = _number(asked, "line", policy)
+            return Event(*base, line=line, employee_id=employee["id"], employee_name=name, actor=actor)
+        case Happened.DELIVERY_STATUS:
+            return Event(*base, entry=_entry(asked), status=_status(asked), note=_text(asked, "reason"), actor=actor)
+        case Happened.REVOKED:
+            of_line = _number(asked, "line", policy) if asked.get("line") is not None else None
+            return Event(
+                *base, contact=_number(asked, "contact", policy), line=of_line, group=_group(asked),
+                scope=_scope(asked), note=_text(asked, "note"), actor=actor,
+            )  # fmt: skip
+
+
+def reassign_number(conversation: Conversation, event: Event, policy: Policy) -> Decision:
+    """Begin anew with whoever has the number now, where the consent is older than that (row 25)."""
+    decided_at = conversation.decided_at or (conversation.request.sent_at if conversation.request else 0)
+    if conversation.consent is Consent.NONE or event.at <= decided_at:
+        return Decision(conversation, ())
+    return _decision(_to_none(conversation, event, policy, Kind.REASSIGNMENT))
+
+
+def reassign_line(conversation: Conversation, event: Event, policy: Policy) -> Decision:
+    """Begin anew with the employee who was given the line; an opt-out stays (row 26)."""
+    if conversation.consent in (Consent.NONE, Consent.OPTED_OUT):
+        return Decision(conversation, ())
+    return _decision(_to_none(conversation, event, policy, Kind.REASSIGNMENT))
+
+
+def note_delivery(conversation: Conversation, event: Event, policy: Policy, *, outstanding: bool) -> Decision:
+    """Record what became of an automatic message; a request that can't arrive leaves the contact unasked (row 27).
+
+    `outstanding` tells that the message is the last request to the contact.
+    """
+    if event.status == "opted_out" and conversation.consent is not Consent.OPTED_OUT:
+        return revoke(conversation, event, policy, source="carrier", tell_contact=False)
+    if event.status == "undeliverable" and outstanding and conversation.consent is Consent.PENDING:
+        step = _to_none(conversation, event, policy, Kind.DELIVERY)
+        step.send("undeliverable.employee", reason=event.note or "it could not be delivered")
+        return _decision(step)
+    step = Step(conversation, event.about(conversation), policy)
+    step.note(Kind.DELIVERY, _facts(event), _said(event))
+    return _decision(step)
+
+
+def revoke(
+    conversation: Conversation, event: Event, policy: Policy, *, source: str = "admin", tell_contact: bool = True
+) -> Decision:
+    """Opt a contact out who said so by other means than a text (47 CFR 64.1200(a)(10)).
+
+    Nothing where it is opted out already.
+    """
+    if conversation.consent is Consent.OPTED_OUT:
+        return Decision(conversation, ())
+    origin = conversation.origin or Origin.MT
+    step = Step(conversation, event.about(conversation), policy)
+    scope = event.scope or (Scope.PAIR if source == "carrier" else policy.scope)
+    step.decide(Consent.OPTED_OUT, origin, _facts(event) | {"source": source, "scope": scope.value}, _said(event))
+    if tell_contact:
+        step.send(f"{origin.value}.rejected.contact")
+    step.send(f"{origin.value}.rejected.employee")
+    return _decision(step)
+
+
+def revoke_everywhere(event: Event) -> Record:
+    """Return the record of a revocation by a contact that no line has a conversation with yet."""
+    facts = {"decision": Consent.OPTED_OUT.value, "before": Consent.NONE.value, "after": Consent.OPTED_OUT.value,
+             "origin": Origin.MT.value, "source": "admin", "scope": Scope.ORG.value}  # fmt: skip
+    channel = (event.group or Group.TEXT).value
+    return Record(
+        Kind.DECISION, event.at, _facts(event) | facts | {"channel": channel}, _said(event) | {"contact": event.contact}
+    )  # fmt: skip
+
+
+def _to_none(conversation: Conversation, event: Event, policy: Policy, kind: Kind) -> Step:
+    step = Step(conversation, event.about(conversation), policy)
+    facts = {"before": conversation.consent.value, "after": Consent.NONE.value}
+    step.note(kind, _facts(event) | facts, _said(event))
+    return step
+
+
+def _decision(step: Step) -> Decision:
+    return Decision(step.conversation, tuple(step.records))
+
+
+def _facts(event: Event) -> dict[str, Any]:
+    facts: dict[str, Any] = {"event": event.happened.value}
+    if event.actor:
+        facts["actor"] = event.actor
+    if event.status:
+        facts["status"] = event.status
+    return facts
+
+
+def _said(event: Event) -> dict[str, Any]:
+    return {"message_id": event.id} | ({"note": event.note} if event.note else {})
+
+
+def _at(given: Any, received_at: int) -> int:
+    if given is None:
+        return received_at
+    try:
+        at = parse_timestamp(given)
+    except (TypeError, ValueError, OverflowError):
+        raise MessageError("invalid_message", "`at` is a time with its offset, as 2026-11-23T10:00:00Z") from None
+    return received_at if at > received_at + _AHEAD else at
+
+
+def _number(asked: Mapping[str, Any], name: str, policy: Policy) -> str:
+    given = asked.get(name)
+    if not isinstance(given, str):
+        raise MessageError("invalid_number", f"`{name}` is missing: a number such as +14045550123")
+    try:
+        return read_number(given, policy.default_region)
+    except NumberError as error:
+        raise MessageError("invalid_number", f"`{name}` {error}") from None
+
+
+def _entry(asked: Mapping[str, Any]) -> tuple[str, int]:
+    try:
+        return parse_entry_id(asked.get("entry", ""))
+    except (TypeError, ValueError):
+        raise MessageError("invalid_message", "`entry` is the id of an automatic message's entry") from None
+
+
+def _status(asked: Mapping[str, Any]) -> str:
+    status = asked.get("status")
+    if status not in ("delivered", "undeliverable", "opted_out"):
+        raise MessageError("invalid_message", "`status` is `delivered`, `undeliverable` or `opted_out`")
+    return str(status)
+
+
+def _group(asked: Mapping[str, Any]) -> Group | None:
+    given = asked.get("channel")
+    if given is None:
+        return None
+    if given == "whatsapp":
+        return Group.WHATSAPP
+    if given in ("sms", "mms", "rcs", "text"):
+        return Group.TEXT
+    raise MessageError("invalid_message", "`channel` is `sms`, `mms`, `rcs` or `whatsapp`")
+
+
+def _scope(asked: Mapping[str, Any]) -> Scope | None:
+    given = asked.get("scope")
+    if given is None:
+        return None
+    if given not in list(Scope):
+        raise MessageError("invalid_message", "`scope` is `pair`, `sub_org` or `org`")
+    return Scope(given)
+
+
+def _text(asked: Mapping[str, Any], name: str) -> str | None:
+    given = asked.get(name)
+    if given is None:
+        return None
+    if not isinstance(given, str):
+        raise MessageError("invalid_message", f"`{name}` is a text")
+    return given.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,0 +1,221 @@
+"""What a contact had agreed to at an instant, with the entry that proves it, and what was known of it by then.
+
+A conversation's changes are read from the ledger, never from the state beside it. Each holds from the time it
+occurred at (the events' own clock), and the one that was recorded last goes before those recorded earlier: so
+a STOP that reached us late counts from when it was sent, over what was decided in between without knowing of it.
+The rules see to it that nothing older than a decision in force is recorded as a change, and that at the same
+instant STOP wins.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import orjson
+from sqlalchemy import Connection
+
+from consent.canonical import entry_id
+from consent.conversation import Conversation, begin
+from consent.conversations import find_standings
+from consent.database import run
+from consent.engine import allowed
+from consent.entry import Entry
+from consent.kinds import Kind, Lane
+from consent.ledger import read_range
+from consent.organizations import read_policies
+from consent.policy import Policy
+from consent.tags import Tags
+from consent.values import Consent, Group, Mode, Origin, Scope
+
+#: The kinds that change what a contact agreed to; a request is an automatic message.
+_KINDS = (Kind.DECISION, Kind.AUTO_MESSAGE, Kind.REASSIGNMENT, Kind.DELIVERY)
+
+
+class Question(NamedTuple):
+    """Which conversations are asked about: a contact's, all or some."""
+
+    #: The main organization.
+    organization: str
+    contact: str
+    sub_organization: str | None = None
+    line: str | None = None
+    group: Group | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What held, and what says so."""
+
+    allowed: bool
+    #: Why an employee's text may not go out: a word.
+    reason: str | None
+    state: Consent
+    origin: Origin | None
+    #: The id of the entry that proves it, None where there never was one.
+    entry: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One conversation at one instant."""
+
+    organization: str
+    line: str
+    contact: str
+    group: Group
+    #: By the events' own clock.
+    said: Said
+    #: By what had been recorded until then.
+    known: Said
+
+
+class _Change(NamedTuple):
+    occurred_at: int
+    recorded_at: int
+    seq: int
+    after: Consent
+    origin: Origin | None
+
+
+def consent_at(tx: Connection, tags: Tags, question: Question, at: int) -> list[Moment]:
+    """Say for each conversation asked about what held at an instant, microseconds since 1970.
+
+    A named line that the contact has no conversation with is answered too where its channel group is named, or
+    where the contact stopped everything.
+    """
+    policies, mode = read_policies(tx, question.organization), mode_at(tx, question.organization, at)
+    stop = _stop_of_all(tx, tags, question)
+    moments = []
+    for told in _conversations(tx, tags, question, stop):
+        organization = told.sub_organization or question.organization
+        policy = replace(policies[organization], mode=mode)
+        began = _beginning(tx, question.organization, told, stop)
+        changes = [*_changes(tx, question.organization, told), *([began] if began is not None else [])]
+        said = _said(question.organization, told, policy, [one for one in changes if one.occurred_at <= at])
+        known = _said(question.organization, told, policy, [one for one in changes if one.recorded_at <= at])
+        line = told.line or question.line or ""
+        moments.append(Moment(organization, line, question.contact, told.group, said, known))
+    return moments
+
+
+def gate(tx: Connection, tags: Tags, question: Question, policy: Policy) -> Said:
+    """Say whether an employee's text may go out now on the line asked about, and what says so."""
+    question = question._replace(group=question.group or Group.TEXT)
+    [told] = _conversations(tx, tags, question, None)
+    stop = None if told.id else _stop_of_all(tx, tags, question)
+    if stop is not None:
+        told = _unbegun(question, told.group, stop)
+    changes = _changes(tx, question.organization, told)
+    proof = next((one for one in changes if one.after is told.consent), None)
+    if proof is None and told.consent is Consent.OPTED_OUT:
+        proof = _beginning(tx, question.organization, told, stop or _stop_of_all(tx, tags, question))
+    return _judged(question.organization, told, policy, proof)
+
+
+def mode_at(tx: Connection, organization: str, at: int) -> Mode:
+    """Return the consent mode that a main organization had set at an instant."""
+    rows = run(
+        tx,
+        """SELECT body FROM entry WHERE organization = ? AND lane = ? AND kind = ? AND occurred_at <= ?
+        ORDER BY pos DESC""",
+        [organization, Lane.AUDIT.value, Kind.SETTING.value, at],
+    )
+    for row in rows:
+        facts = orjson.loads(row.body) if row.body else {}
+        if facts.get("setting") == "mode" and facts["id"] == organization:
+            return Mode(facts["after"]["mode"])
+    return Mode.OFF
+
+
+def _said(organization: str, told: Conversation, policy: Policy, changes: Sequence[_Change]) -> Said:
+    last = max(changes, key=lambda one: one.seq, default=None)
+    then = told._replace(consent=last.after if last else Consent.NONE, origin=last.origin if last else None)
+    return _judged(organization, then, policy, last)
+
+
+def _judged(organization: str, told: Conversation, policy: Policy, proof: _Change | None) -> Said:
+    may, reason = allowed(told, policy)
+    if not told.contact.startswith("+"):  # short codes and lettered senders are never asked
+        may, reason = True, None
+    return Said(may, reason, told.consent, told.origin, entry_id(organization, proof.seq) if proof else None)
+
+
+def _conversations(tx: Connection, tags: Tags, asked: Question, stop: _Change | None) -> list[Conversation]:
+    standings = find_standings(tx, tags, asked.organization, asked.contact, line=asked.line, group=asked.group)
+    # Erasure takes the numbers out of the state; who asks knows them.
+    found = [one.conversation._replace(contact=asked.contact) for one in standings]
+    if asked.line is None:
+        # A sub-organization sees its own; a line has one owner, whoever asks.
+        own = asked.sub_organization
+        return [one for one in found if own is None or one.sub_organization == own]
+    wanted = [asked.group] if asked.group is not None else list(Group) if stop is not None else []
+    met = {one.group for one in found}
+    return found + [_unbegun(asked, group, stop) for group in wanted if group not in met]
+
+
+def _unbegun(asked: Question, group: Group, stop: _Change | None) -> Conversation:
+    """Return a conversation that no text has begun yet."""
+    return begin(
+        "", asked.organization, asked.sub_organization, asked.line or "", asked.contact, group,
+        stopped_at=stop.occurred_at if stop is not None else None,
+    )  # fmt: skip
+
+
+def _changes(tx: Connection, organization: str, told: Conversation) -> Iterator[_Change]:
+    """Yield a conversation's changes, the one recorded last first."""
+    marks = ", ".join("?" * len(_KINDS))
+    # In the order of an index: who needs only the last change reads no further.
+    rows = run(
+        tx,
+        f"""SELECT seq, occurred_at, recorded_at, body FROM entry WHERE organization = ? AND conversation = ?
+        AND kind IN ({marks}) ORDER BY version DESC, seq DESC""",
+        [organization, told.id, *(kind.value for kind in _KINDS)],
+    )
+    for row in rows:
+        facts = orjson.loads(row.body) if row.body else {}
+        if "after" in facts:
+            origin = Origin(facts["origin"]) if facts.get("origin") else None
+            yield _Change(row.occurred_at, row.recorded_at, row.seq, Consent(facts["after"]), origin)
+
+
+def _beginning(tx: Connection, organization: str, told: Conversation, stop: _Change | None) -> _Change | None:
+    """Return the STOP of everything by which a conversation began opted out, None where it began with none."""
+    if not told.id:
+        return stop
+    sql = """SELECT seq, recorded_at, body FROM entry WHERE organization = ? AND conversation = ? AND version = 1
+    ORDER BY seq LIMIT 1"""
+    first = run(tx, sql, [organization, told.id]).first()
+    since = orjson.loads(first.body).get("stopped_at") if first is not None and first.body else None
+    if first is None or since is None:
+        return None
+    if stop is not None and stop.occurred_at == since:
+        return stop
+    # An earlier one than the newest, which is the one that is remembered: the first text tells of it.
+    return _Change(since, first.recorded_at, first.seq, Consent.OPTED_OUT, Origin.MT)
+
+
+def _stop_of_all(tx: Connection, tags: Tags, asked: Question) -> _Change | None:
+    """Return the newest STOP of everything by a contact: lines that it has no conversation with begin opted out."""
+    sql = "SELECT stopped_at, stopped_seq FROM contact WHERE organization = ? AND contact_tag = ?"
+    row = run(tx, sql, [asked.organization, tags("contact", asked.contact)]).first()
+    if row is None:
+        return None
+    entry = _proof_of_stop(tx, asked.organization, row.stopped_seq, row.stopped_at)
+    if entry is None:
+        return _Change(row.stopped_at, row.stopped_at, row.stopped_seq, Consent.OPTED_OUT, Origin.MT)
+    return _Change(row.stopped_at, entry.recorded_at, entry.seq, Consent.OPTED_OUT, Origin.MT)
+
+
+def _proof_of_stop(tx: Connection, organization: str, last: int, at: int) -> Entry | None:
+    """Return the decision itself: what is remembered is the last entry of the step that it was taken in."""
+    while last >= 0:
+        first = max(0, last - 99)
+        for entry in reversed(read_range(tx, organization, first, last + 1 - first)):
+            if entry.occurred_at != at:
+                return None
+            facts = entry.facts()
+            decision = entry.kind == Kind.DECISION and facts.get("scope") == Scope.ORG and "elsewhere" not in facts
+            if decision or entry.kind == Kind.MESSAGE:  # the text alone, where everything was closed already
+                return entry
+        last = first - 1
+    return None

@@ -1,0 +1,111 @@
+"""The registered lines: which employee has which line, written down whenever somebody changes it.
+
+A line that nobody registered is known by the last employee who texted from it (`consent.conversations`); registering
+one says so beforehand, and for lines whose contacts write first.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from consent.conversations import Line, Standings
+from consent.database import run
+from consent.engine import reassign_line
+from consent.entry import Entry
+from consent.kinds import Kind
+from consent.ledger import Appending, lock
+from consent.organizations import SettingError, read_policies
+from consent.tags import Tags
+from consent.values import Group, Message, Record, Sender
+
+_LONGEST_ID, _LONGEST_NAME = 200, 400
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A registered line, and what was written of it: nothing where it was registered so already."""
+
+    line: Line
+    entries: tuple[Entry, ...]
+
+    @property
+    def begun_anew(self) -> int:
+        """How many conversations begin anew with another employee."""
+        return sum(entry.kind == Kind.REASSIGNMENT for entry in self.entries)
+
+
+def set_line(
+    tx: Connection, tags: Tags, organization: str, line: str, employee_id: str, name: str, *,
+    sub_organization: str | None, actor: str, now: int,
+) -> Registered:  # fmt: skip
+    """Register a line of a main organization, given in E.164, to an employee.
+
+    Where that is another employee than the last known, the line's conversations begin anew (an opt-out stays),
+    as they do when the first text of another employee comes.
+    """
+    employee_id, name = employee_id.strip(), name.strip()
+    if not employee_id or len(employee_id) > _LONGEST_ID or not name or len(name) > _LONGEST_NAME:
+        raise SettingError(f"an employee's id is 1 to {_LONGEST_ID} characters, the name 1 to {_LONGEST_NAME}")
+    appending = Appending(tx, lock(tx, organization), now)
+    standings = Standings(tx, organization, tags)
+    known = standings.line(line)
+    another = known is not None and known.employee_id not in (None, employee_id)
+    # The same employee has had it for as long as is known.
+    since = now if known is None or known.employee_id is None or another else known.since
+    registered = Line(line, sub_organization, employee_id, name, since, registered=True)
+    if registered == known:
+        return Registered(registered, ())
+    appending.add([_setting(registered, known, actor, now)])
+    if another:
+        _begin_anew(tx, appending, standings, registered, actor)
+    appending.write()
+    standings.assign(registered)
+    standings.write()
+    return Registered(registered, tuple(appending.entries))
+
+
+def list_lines(
+    tx: Connection, organization: str, *, sub_organization: str | None = None, after: str = "", limit: int = 1_000
+) -> list[Line]:
+    """Return lines of a main organization by number, from the one after `after` on; erased ones are left out."""
+    sql, parameters = "SELECT * FROM line WHERE organization = ? AND line > ?", [organization, after]
+    if sub_organization is not None:
+        sql += " AND sub_organization = ?"
+        parameters.append(sub_organization)
+    return [
+        Line(row.line, row.sub_organization, row.employee_id, row.employee_name, row.since, bool(row.registered))
+        for row in run(tx, sql + " ORDER BY line LIMIT ?", [*parameters, limit])
+    ]
+
+
+def _setting(line: Line, before: Line | None, actor: str, now: int) -> Record:
+    facts: dict[str, Any] = {"setting": "line", "actor": actor}
+    if line.sub_organization is not None:
+        facts["sub_organization"] = line.sub_organization
+    values: dict[str, Any] = {
+        "line": line.line,
+        "employee_id": line.employee_id,
+        "employee_name": line.employee_name,
+    }
+    if before is not None:
+        older = {"employee_id_before": before.employee_id, "employee_name_before": before.employee_name}
+        values |= {name: value for name, value in older.items() if value is not None}
+    return Record(Kind.SETTING, now, facts, values)
+
+
+def _begin_anew(tx: Connection, appending: Appending, standings: Standings, line: Line, actor: str) -> None:
+    """Let the line's conversations begin anew (row 26), with the operator named instead of a text."""
+    now, organization = line.since, appending.head.organization
+    policy = read_policies(tx, organization)[organization]
+    # The rule reads from a text who has the line and since when; there is no text here.
+    told = Message(
+        "", organization, line.sub_organization, "", Group.TEXT, Sender.EMPLOYEE, line.line, "", "", now, now,
+        line.employee_id, line.employee_name,
+    )  # fmt: skip
+    for standing in standings.on_line(line.line):
+        decision = reassign_line(standing.conversation, told, policy)
+        appending.add(
+            record._replace(body={**record.body, "source": "admin", "actor": actor}) for record in decision.records
+        )
+        standing.conversation, standing.changed = decision.conversation, standing.changed or bool(decision.records)

@@ -1,0 +1,139 @@
+"""One step of one conversation: the records that it writes, each folded into the state as it is written."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from consent.conversation import Conversation, evolve
+from consent.kinds import Kind
+from consent.policy import Policy
+from consent.replies import MATCHER_VERSION, Reading
+from consent.rules import Case
+from consent.templates import (
+    EMPLOYEE_NAME,
+    OPT_IN_TEXT,
+    OPT_OUT_TEXT,
+    ORGANIZATION,
+    REASON,
+    clean_name,
+    render,
+)
+from consent.values import Consent, Message, Origin, Record
+
+
+class Step:
+    """The records of what one text, or one event, does to one conversation; all carry the version after it."""
+
+    def __init__(self, conversation: Conversation, message: Message, policy: Policy) -> None:
+        self.conversation, self.records = conversation, list[Record]()
+        self._before, self._told, self._policy = conversation, message, policy
+        self._version = conversation.version + 1
+
+    def text(self, reading: Reading, case: Case, after: Consent, origin: Origin | None, flags: tuple[str, ...]) -> None:
+        """Record the text itself, with its verdict."""
+        before, message = self.conversation, self._told
+        body: dict[str, Any] = {
+            "sender": message.sender.value, "channel": message.channel, "verdict": case.verdict.value,
+            "reason": case.reason, "before": before.consent.value, "after": after.value,
+            "origin": origin.value if origin else None, "received_at": message.received_at,
+        }  # fmt: skip
+        if flags:
+            body["flags"] = list(flags)
+        if reading.word is not None:
+            body |= {"tier": reading.tier, "matcher_version": MATCHER_VERSION}
+        if message.text_tag:
+            body["text_tag"] = message.text_tag
+        if before.version == 0 and before.decided_at is not None:
+            body["stopped_at"] = before.decided_at  # it began opted out: its contact had stopped everything
+        if message.language:
+            body["language"] = message.language
+        values = self._values() | {"message_id": message.id, "text": message.text}
+        for name, value in (("media", [dict(one) for one in message.media]), ("raw", dict(message.raw)),
+                            ("group", list(message.recipients)), ("provider", _plain(message.provider))):  # fmt: skip
+            if value:
+                values[name] = value
+        self._write(Kind.MESSAGE, body, values)
+
+    def decide(
+        self, after: Consent, origin: Origin, facts: Mapping[str, Any], said: Mapping[str, Any] | None = None
+    ) -> None:
+        """Record a decision, with what it releases or discards and the request that it answers.
+
+        `said` are the personal facts that it rests on, instead of the text at hand.
+        """
+        before, message = self.conversation, self._told
+        body: dict[str, Any] = {
+            "decision": after.value, "before": before.consent.value, "after": after.value, "origin": origin.value,
+            "channel": message.channel, "source": "contact", "matcher_version": MATCHER_VERSION,
+        }  # fmt: skip
+        body.update(facts)
+        if before.held:
+            release = after is Consent.OPTED_IN and self._policy.held_inbound == "release"
+            body["released" if release else "discarded"] = list(before.held)
+        if (request := before.request) is not None and body["source"] == "contact":
+            body["answers"] = request.version
+            body["request"] = {
+                "template": request.template, "template_version": request.template_version,
+                "template_sha256": request.template_sha256, "language": request.language, "sent_at": request.sent_at,
+            }  # fmt: skip
+        said = {"text": message.text, "message_id": message.id} if said is None else said
+        self._write(Kind.DECISION, body, {**self._values(), **said})
+
+    def note(self, kind: Kind, facts: Mapping[str, Any], said: Mapping[str, Any]) -> None:
+        """Record something that is neither text nor decision; held texts are discarded where it ends at none."""
+        body = {"channel": self._told.channel, **facts}
+        if body.get("after") == Consent.NONE and self.conversation.held:
+            body["discarded"] = list(self.conversation.held)
+        self._write(kind, body, {**self._values(), **said})
+
+    def send(self, key: str, *, reminder: bool = False, reason: str = "") -> None:
+        """Record an automatic message as it is rendered."""
+        message, policy, before = self._told, self._policy, self.conversation
+        language = policy.language_of(message.language or (before.request.language if before.request else None))
+        template = policy.template(key, language)
+        opt_in, opt_out = policy.opt_in(language), policy.opt_out(language)
+        text = render(template, {
+            EMPLOYEE_NAME: clean_name(message.employee_name if before.line == message.line else None, policy.name),
+            ORGANIZATION: clean_name(policy.name, policy.organization),
+            OPT_IN_TEXT: opt_in,
+            OPT_OUT_TEXT: opt_out,
+            REASON: clean_name(reason, "no reason was given"),
+        })  # fmt: skip
+        body: dict[str, Any] = {
+            "to": key.rpartition(".")[2], "template": key, "template_version": template.version,
+            "template_sha256": template.sha256, "language": template.language, "channel": message.channel,
+        }  # fmt: skip
+        if key.endswith("request.contact"):
+            body |= {"before": before.consent.value, "after": Consent.PENDING.value, "origin": key[:2],
+                     "opt_in": opt_in, "opt_out": opt_out}  # fmt: skip
+            if reminder:
+                body["reminder"] = True
+        self._write(Kind.AUTO_MESSAGE, body, self._values() | {"text": text})
+
+    def _values(self) -> dict[str, Any]:
+        """Return the personal facts that every record of this step carries."""
+        message, conversation = self._told, self.conversation
+        values: dict[str, Any] = {"line": conversation.line, "contact": conversation.contact}
+        if conversation.line == message.line:
+            names = (("employee_id", message.employee_id), ("employee_name", message.employee_name))
+            values |= {name: value for name, value in names if value}
+        if message.contact_name:
+            values["contact_name"] = message.contact_name
+        return values
+
+    def _write(self, kind: Kind, body: dict[str, Any], values: dict[str, Any]) -> None:
+        if self._before.sub_organization:
+            body["sub_organization"] = self._before.sub_organization
+        at = self._told.sent_at
+        self.records.append(Record(kind, at, body, values, self.conversation.id, self._version))
+        self.conversation = evolve(self.conversation, kind, self._version, at, body)
+
+
+def _plain(value: Any) -> Any:
+    """Return a provider's own object as strings, integers, lists and objects that canonical JSON can hold."""
+    if isinstance(value, Mapping):
+        return {str(key).encode("ascii", "replace").decode(): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) < 2**53):
+        return value
+    return str(value).encode("utf-8", "replace").decode()
