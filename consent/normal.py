@@ -122,23 +122,6 @@ def holds_floor_word(text: str) -> bool:
     return FLOOR_PATTERN.search(text.lower()) is not None
 
 
-_LINE_AT_MOST:
-            if _ends_reply(bare, lines, at):
-                break
-            if _SIGNATURE.fullmatch(bare.casefold()):
-                continue
-        kept.append(line)
-    return "\n".join(kept).strip()
-
-
-def holds_floor_word(text: str) -> bool:
-    """Whether a floor word stands anywhere in a text of any length."""
-    if not text.isascii():
-        # Letters of other scripts spell no floor word: a digit stands for them, and time is saved.
-        text = fold(_visible(_OTHER_SCRIPTS.sub("0", _invisible().sub("", text))))
-    return FLOOR_PATTERN.search(text.lower()) is not None
-
-
 _LINE_AT_MOST = 200
 _SIGNATURE_LINES = 5
 

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from importlib.resources import files
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -26,11 +25,13 @@ from consent.normal import (
 from consent.revocations import (
     FILLER_PHRASES,
     FILLERS,
+    FLOOR,
     FLOOR_PATTERN,
     SENTENCE_WORDS,
     TRIGGERS,
     holds_revocation,
     is_revocation,
+    slipped_floor_word,
 )
 
 __all__ = [
@@ -51,8 +52,6 @@ __all__ = [
 #: Kept with each decision, so that a reading can be repeated by the rules that made it.
 MATCHER_VERSION: Final = "1"
 
-#: What revokes in every organization and language (47 CFR 64.1200(a)(10)); nobody can remove one.
-FLOOR: Final[tuple[str, ...]] = ("stop", "quit", "end", "revoke", "opt out", "cancel", "unsubscribe")
 STOP_ALL: Final[tuple[str, ...]] = ("stopall", "stop all", "stop all messages", "stop everything")
 DEFAULT_OPT_OUT: Final[tuple[str, ...]] = (
     *STOP_ALL,
@@ -265,12 +264,7 @@ def _sentences(form: str, _tokens: list[str], lexicon: _Lexicon) -> _Found | Non
 
 def _slip(_form: str, tokens: list[str], _lexicon: _Lexicon) -> _Found | None:
     """Tier 6: one slip of the finger in a floor word."""
-    if len(tokens) != 1 or len(tokens[0]) < 4:
-        return None
-    token = tokens[0]
-    if token in _near_words():
-        return None
-    word = _SLIPS.get(token) or _SINGLED.get(_single(token))
+    word = slipped_floor_word(tokens[0]) if len(tokens) == 1 else None
     return _Found(Heard.STOP, 6, word, "fuzzy") if word else None
 
 
@@ -377,41 +371,3 @@ def _forms(words: Iterable[str]) -> frozenset[str]:
 
 _START = _forms(START_WORDS)
 _NOES = _forms(NO_WORDS)
-
-
-@lru_cache(maxsize=1)
-def _near_words() -> frozenset[str]:
-    lines = files("consent").joinpath("near_words.txt").read_text("utf-8").splitlines()
-    return frozenset(line for line in lines if line and not line.startswith("#"))
-
-
-_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
-
-
-def _beside(letter: str) -> str:
-    """Return the neighbors of a key: each row stands half a key to the right of the one above it."""
-    row = next(at for at, keys in enumerate(_ROWS) if letter in keys)
-    at = _ROWS[row].index(letter)
-    near = [(row, at - 1), (row, at + 1), (row - 1, at), (row - 1, at + 1), (row + 1, at - 1), (row + 1, at)]
-    return "".join(_ROWS[r][c] for r, c in near if 0 <= r < len(_ROWS) and 0 <= c < len(_ROWS[r]))
-
-
-def _slips() -> dict[str, str]:
-    """Every one-slip spelling of a floor word, with the word: neighbors swapped, or the key beside it hit."""
-    slips: dict[str, str] = {}
-    for phrase in FLOOR:
-        word = phrase.replace(" ", "")
-        for at, letter in enumerate(word):
-            slips.update((f"{word[:at]}{near}{word[at + 1 :]}", phrase) for near in _beside(letter))
-            if at:
-                slips[f"{word[: at - 1]}{letter}{word[at - 1]}{word[at + 1 :]}"] = phrase
-    return {slip: phrase for slip, phrase in slips.items() if len(slip) >= 4}
-
-
-def _single(token: str) -> str:
-    """Write each run of one letter once."""
-    return "".join(letter for at, letter in enumerate(token) if not at or token[at - 1] != letter)
-
-
-_SLIPS = _slips()
-_SINGLED = {word.replace(" ", ""): word for word in FLOOR}

@@ -1,11 +1,16 @@
-"""The ways people take their consent back in their own words: fillers around a word, and whole phrases.
+"""The ways people take their consent back: the words of the floor, fillers around them, slips, whole phrases.
 
 Patterns here read a sentence as its words with one blank between them, without apostrophes (`dont`).
 None of them repeats a repetition, and `REVOCATION` is only asked about sentences of at most 40 words.
 """
 
 import re
+from functools import lru_cache
+from importlib.resources import files
 from typing import Final
+
+#: What revokes in every organization and language (47 CFR 64.1200(a)(10)); nobody can remove one.
+FLOOR: Final[tuple[str, ...]] = ("stop", "quit", "end", "revoke", "opt out", "cancel", "unsubscribe")
 
 #: Words that carry no content beside an opt-out word.
 FILLERS: Final = [
@@ -77,6 +82,13 @@ def holds_revocation(words: list[str]) -> str | None:
     return found["core"] if found else None
 
 
+def slipped_floor_word(token: str) -> str | None:
+    """Return the floor word that a token of four letters or more is one slip of the finger away from."""
+    if len(token) < 4 or token in _near_words():
+        return None
+    return _SLIPS.get(token) or _SINGLED.get(_single(token))
+
+
 #: Every phrase below holds one of these, so a sentence without any is passed over quickly.
 TRIGGERS: Final = frozenset(
     [
@@ -126,7 +138,7 @@ _CORE = "|".join(
         rf"unsubscribe (?:me|us|my number|this number)(?: from {_LIST})?",
         r"leave (?:me|us) alone",
         rf"no more {_TEXTS}(?: to {_ME})?|no more (?:texting|messaging)",
-        r"(?:lose|forget) (?:my|this) number",
+        r"lose (?:my|this) number",
         r"(?:(?:i think )?(?:you|u) (?:have|got|have got) |(?:this|it) is |its )?(?:(?:the|a) )?wrong number",
         (
             rf"(?:i )?(?:hereby )?(?:revoke|withdraw)(?: (?:my|all|any|our)){{0,2}} consent"
@@ -147,3 +159,41 @@ _LEAD = (
 REVOCATION: Final = re.compile(rf"(?:(?:{_FILLER}|{_LEAD}) )*(?P<core>{_CORE})(?: (?:{_FILLER}))*")
 # "Don't forget to send me the 1099": a few words between, and a person has to look.
 _INSIDE = re.compile(rf"(?<![^ ])(?P<core>{_CORE}|{_NEVER}(?: [^ ]++){{1,3}}? {_VERB} {_OBJECT})(?![^ ])")
+
+
+@lru_cache(maxsize=1)
+def _near_words() -> frozenset[str]:
+    lines = files("consent").joinpath("near_words.txt").read_text("utf-8").splitlines()
+    return frozenset(line for line in lines if line and not line.startswith("#"))
+
+
+_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
+
+
+def _beside(letter: str) -> str:
+    """Return the neighbors of a key: each row stands half a key to the right of the one above it."""
+    row = next(at for at, keys in enumerate(_ROWS) if letter in keys)
+    at = _ROWS[row].index(letter)
+    near = [(row, at - 1), (row, at + 1), (row - 1, at), (row - 1, at + 1), (row + 1, at - 1), (row + 1, at)]
+    return "".join(_ROWS[r][c] for r, c in near if 0 <= r < len(_ROWS) and 0 <= c < len(_ROWS[r]))
+
+
+def _slips() -> dict[str, str]:
+    """Every one-slip spelling of a floor word, with the word: neighbors swapped, or the key beside it hit."""
+    slips: dict[str, str] = {}
+    for phrase in FLOOR:
+        word = phrase.replace(" ", "")
+        for at, letter in enumerate(word):
+            slips.update((f"{word[:at]}{near}{word[at + 1 :]}", phrase) for near in _beside(letter))
+            if at:
+                slips[f"{word[: at - 1]}{letter}{word[at - 1]}{word[at + 1 :]}"] = phrase
+    return {slip: phrase for slip, phrase in slips.items() if len(slip) >= 4}
+
+
+def _single(token: str) -> str:
+    """Write each run of one letter once."""
+    return "".join(letter for at, letter in enumerate(token) if not at or token[at - 1] != letter)
+
+
+_SLIPS = _slips()
+_SINGLED = {word.replace(" ", ""): word for word in FLOOR}

@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import partial
+from itertools import groupby
 from typing import assert_never
 
 import structlog
@@ -280,19 +281,24 @@ class _Delivery:
     # --- behind the cursors -----------------------------------------------------------------------------------
 
     def _late(self) -> None:
-        """Try again what was set aside and is due."""
+        """Try again what was set aside and is due, each once, a page at a time."""
         organization, name = self._lease.organization, self._destination.name
+        taken = {lane.name for lane in self._lanes}
         with self._database.read() as tx:
             now = database_now(tx)
-            beyond = now + int(LONGEST_SECONDS * 1_000_000)
-            waiting = receipts.due(
-                tx, organization, name, until=None if self._everything else now, never_after=beyond
-            )  # fmt: skip
-        for lane in self._lanes:
-            mine = [aside for aside in waiting if aside.lane == lane.name]
-            for at in range(0, len(mine), self._capacity.batch):
-                if not self._must_end():
-                    self._push_late(lane.name, mine[at : at + self._capacity.batch])
+        beyond = now + int(LONGEST_SECONDS * 1_000_000)
+        until, after = None if self._everything else now, ("", -1)
+        while not self._must_end():
+            with self._database.read() as tx:
+                waiting = receipts.due(tx, organization, name, until=until, never_after=beyond, after=after)
+            if not waiting:
+                return
+            after = waiting[-1].lane, waiting[-1].pos
+            for lane, asides in groupby(waiting, key=lambda aside: aside.lane):
+                mine = list(asides) if lane in taken else []
+                for at in range(0, len(mine), self._capacity.batch):
+                    if not self._must_end():
+                        self._push_late(lane, mine[at : at + self._capacity.batch])
 
     def _push_late(self, lane: str, asides: Sequence[SetAside]) -> None:
         organization, name = self._lease.organization, self._destination.name
@@ -359,9 +365,7 @@ class _Delivery:
         seconds = delay(attempts, random.random(), retry_after=error.retry_after)  # noqa: S311 (jitter)
         with self._database.write() as tx:
             now = database_now(tx)
-            others = run(
-                tx, "SELECT 1 FROM lease WHERE destination = ? AND attempts > 0 LIMIT 1", [self._destination.name]
-            ).first()
+            known = self._still_away(tx)
             run(
                 tx,
                 """UPDATE lease SET attempts = ?, due_at = ?, code = ?, advice = ?,
@@ -369,7 +373,7 @@ class _Delivery:
                 [attempts, now + int(seconds * 1_000_000), error.code, error.advice, now,
                  self._lease.organization, self._destination.name, self._lease.fence],
             )  # fmt: skip
-        if others is None:
+        if not known:
             log.warning("destination.away", destination=self._destination.name, code=error.code, advice=error.advice)
 
     def _note_recovered(self, tx: Connection) -> None:
@@ -382,7 +386,12 @@ class _Delivery:
             [self._lease.organization, self._destination.name, self._lease.fence],
         )
         self._recovered = True
-        log.info("destination.back", destination=self._destination.name, organization=self._lease.organization)
+        if not self._still_away(tx):  # no other ledger waits for it: the outage is over
+            log.warning("destination.back", destination=self._destination.name)
+
+    def _still_away(self, tx: Connection) -> bool:
+        sql = "SELECT 1 FROM lease WHERE destination = ? AND attempts > 0 LIMIT 1"
+        return run(tx, sql, [self._destination.name]).first() is not None
 
     def _must_end(self) -> bool:
         if self._lost.is_set():

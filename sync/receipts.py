@@ -154,14 +154,16 @@ def set_aside(tx: Connection, entries: Sequence[SetAside]) -> None:
 
 
 def due(
-    tx: Connection, organization: str, destination: str, *, until: int | None, never_after: int, limit: int = 1_000
-) -> list[SetAside]:
-    """Return what waits and is due at `until` (None: all that waits, due or not), by lane and position.
+    tx: Connection, organization: str, destination: str, *, until: int | None, never_after: int,
+    after: tuple[str, int] = ("", -1), limit: int = 1_000,
+) -> list[SetAside]:  # fmt: skip
+    """Return a page of what waits behind `after` and is due at `until` (None: due or not), by lane and position.
 
     A due time beyond `never_after` can only come from a clock that was set back since: it is due as well.
     """
-    sql = f"SELECT {_ASIDE} FROM set_aside WHERE organization = ? AND destination = ? AND state = 'waiting'"
-    parameters: list[object] = [organization, destination]
+    sql = f"""SELECT {_ASIDE} FROM set_aside
+    WHERE organization = ? AND destination = ? AND (lane, pos) > (?, ?) AND state = 'waiting'"""
+    parameters: list[object] = [organization, destination, *after]
     if until is not None:
         sql += " AND (due_at <= ? OR due_at > ?)"
         parameters += [until, never_after]

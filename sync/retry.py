@@ -22,7 +22,7 @@ def delay(attempts: int, chance: float, *, retry_after: float | None = None, bas
 
     `chance` is a random number from 0 to 1. (AWS Architecture Blog, "Exponential Backoff and Jitter".)
     """
-    cap = min(LONGEST_SECONDS, base * 2 ** min(attempts - 1, 16))
+    cap: float = min(LONGEST_SECONDS, base * 2.0 ** min(attempts - 1, 16))
     wait = cap * chance
     if retry_after is not None:
         wait = max(wait, min(retry_after, LONGEST_SECONDS)) + min(base, 1.0) * chance

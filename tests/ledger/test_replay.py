@@ -59,7 +59,7 @@ def stored(database, org):
 
 
 def nameless(states):
-    return {id: told._replace(line="", contact="") for id, told in states.items()}
+    return {name: told._replace(line="", contact="") for name, told in states.items()}
 
 
 @settings(max_examples=40)

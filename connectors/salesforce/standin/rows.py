@@ -47,7 +47,10 @@ class Rows:
         self._lock = threading.RLock()
         self._depth = 0
         self._database = sqlite3.connect(file, isolation_level=None, check_same_thread=False, cached_statements=512)
-        self._database.execute("PRAGMA journal_mode=WAL")
+        # One process an org: a second one in the same folder is refused, and a killed one frees it.
+        self._database.execute("PRAGMA locking_mode=EXCLUSIVE")
+        # Pages are added more than changed, and those a rollback journal needn't write twice.
+        self._database.execute("PRAGMA journal_mode=PERSIST")
         self._database.execute("PRAGMA synchronous=OFF")
         self._prefixes: dict[str, str] = {}
         self._next: dict[str, int] = {}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from connectors.salesforce.standin.answers import RowError, RowRefusedError, bad_request
 from connectors.salesforce.standin.rows import Row, Rows
 from connectors.salesforce.standin.schema import Field, ObjectType, Schema
-from connectors.salesforce.standin.values import Reader, Stored, make_reader
+from connectors.salesforce.standin.values import Reader, Stored, make_reader, wrong_type
 
 #: Asked for each row that is about to be saved; the error that someone armed for it, or None.
 RowFaults = Callable[[str], RowError | None]
@@ -76,7 +76,7 @@ class Saving:
                 name: readers[name](given) for name, given in record.items() if name != "attributes"
             }
             draft = Draft(None, values)
-        except (KeyError, RowRefusedError):
+        except (KeyError, TypeError, RowRefusedError):
             draft = self._draft_slowly(kind, record)  # something is odd: find out what, field by field
         if key_field is not None and not draft.errors:
             draft.key = draft.values.get(key_field.name)
@@ -97,6 +97,8 @@ class Saving:
             if not one.writable:
                 locked.append(one.name)
                 continue
+            if isinstance(given, (list, dict)):
+                raise wrong_type(one, given)
             try:
                 draft.values[one.name] = self._readers[kind.name][one.name](given)
             except RowRefusedError as refused:

@@ -33,6 +33,7 @@ Reader = Callable[[object], Stored]
 _TRIMMED = "".join(map(chr, range(0x21)))
 _DROPPED = dict.fromkeys([*(c for c in range(0x20) if c not in {0x09, 0x0A, 0x0D}), 0xFFFE, 0xFFFF])
 _DROPPED |= dict.fromkeys(range(0xD800, 0xE000), 0xFFFD)
+_REMEMBERED, _SHORT = 1000, 40
 _DATETIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,3})?(?:Z|[+-]\d\d:?\d\d)")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _ID = re.compile(r"[0-9A-Za-z]{15}(?:[0-9A-Z]{3})?")
@@ -55,7 +56,7 @@ def make_reader(field: Field, line_ends: Callable[[], str]) -> Reader:
         case "Lookup" | "Id":
             return lambda given: _read_id(field, given)
         case _:
-            return _text_reader(field, line_ends)
+            return _Texts(_text_reader(field, line_ends)).__getitem__
 
 
 def show(field: Field, stored: Stored) -> object:
@@ -88,6 +89,23 @@ def parse_date(text: str) -> str | None:
         return date.fromisoformat(text).isoformat() if _DATE.fullmatch(text) else None
     except ValueError:
         return None
+
+
+class _Texts(dict[object, Stored]):
+    """Short texts that a field keeps as they are, remembered: most of a ledger's columns hold a few words only.
+
+    Its keys are texts and None, so that no number or truth value can be taken for one of them.
+    """
+
+    def __init__(self, read: Reader) -> None:
+        super().__init__()
+        self._read = read
+
+    def __missing__(self, given: object) -> Stored:
+        kept = self._read(given)
+        if len(self) < _REMEMBERED and (kept is None or len(str(kept)) <= _SHORT) and kept == given:
+            self[given] = kept
+        return kept
 
 
 def _text_reader(field: Field, line_ends: Callable[[], str]) -> Reader:

@@ -1,0 +1,133 @@
+"""What happens beside the texts: hand-overs, requests that don't arrive, revocations by other means."""
+
+from consent.canonical import timestamp
+from consent.ledger import read_entry
+from tests.sync.sync_world import NOON, SECOND, text
+
+LINE, CONTACT = "+14155550000", "+14045550000"
+
+
+def event(name, happened, *, at=600, **more):
+    return {"id": name, "org": "acme", "event": happened, "at": timestamp(NOON + at * SECOND)} | more
+
+
+def test_a_reassigned_number_begins_anew_and_the_evidence_is_kept(acme, intake):
+    intake.take([text(sender="employee"), text("STOP", at=60)])
+
+    answer = intake.take([event("r1", "number_reassigned", contact=CONTACT)])[0]
+    asked = intake.take([text(sender="employee", at=700)])[0]
+
+    assert answer["changed"] == [{"line": LINE, "contact": CONTACT, "channel": "text", "state": "none"}]
+    assert asked["reason"] == "consent_requested"
+    with acme.read() as tx:
+        assert read_entry(tx, "acme", int(answer["entries"][0][-12:])).kind == "reassignment"
+
+
+def test_a_reassignment_older_than_the_stop_changes_nothing(intake):
+    intake.take([text(sender="employee"), text("STOP", at=900)])
+
+    answer = intake.take([event("r1", "number_reassigned", contact=CONTACT, at=600)])[0]
+
+    assert answer["changed"] == []
+    assert intake.take([text(sender="employee", at=1_000)])[0]["reason"] == "opted_out"
+
+
+def test_a_line_given_to_another_employee_begins_anew_and_a_stop_stays(intake):
+    intake.take([text(sender="employee"), text("YES", at=60), text("STOP", at=60, contact=1)])
+
+    given = event("l1", "line_reassigned", line=LINE, employee={"id": "e9", "name": "Bo Ray"})
+    answer = intake.take([given])[0]
+    asked, blocked = intake.take([text(sender="contact", at=700), text(sender="employee", at=700, contact=1)])
+
+    assert [changed["state"] for changed in answer["changed"]] == ["none"]
+    assert asked["auto_messages"][0]["text"].startswith("[Auto Message] You are trying to reach Bo Ray.")
+    assert blocked["reason"] == "opted_out"
+
+
+def test_another_employee_on_a_line_is_noticed_by_the_first_text(intake):
+    intake.take([text(sender="employee"), text("YES", at=60)])
+
+    answer = intake.take([text(sender="employee", at=120, employee={"id": "e9", "name": "Bo Ray"})])[0]
+
+    assert (answer["verdict"], answer["reason"]) == ("blocked", "consent_requested")
+    assert "Bo Ray" in answer["auto_messages"][0]["text"]
+
+
+def test_a_request_that_cannot_arrive_leaves_the_contact_unasked_and_tells_the_employee(intake):
+    asked, status = intake.take([
+        first := text(sender="employee"),
+        event("d0", "delivery_status", entry="acme-000000000099", status="delivered"),
+    ])  # fmt: skip
+    entry = asked["auto_messages"][0]["entry"]
+
+    answer = intake.take([event("d1", "delivery_status", entry=entry, status="undeliverable", reason="landline")])[0]
+
+    assert status["entries"] == []
+    assert [changed["state"] for changed in answer["changed"]] == ["none"]
+    assert [sent["text"] for sent in answer["auto_messages"]] == [
+        "[Auto Message] Your contact could not be sent the request to opt in: landline."
+    ]
+    assert intake.take([first])[0] == asked
+
+
+def test_a_delivery_status_in_the_same_file_finds_its_entry(intake):
+    asked = intake.take([text(sender="employee")])[0]
+    entry = f"acme-{int(asked['entries'][-1][-12:]) + 2:012d}"
+
+    answers = intake.take([
+        text(sender="employee", contact=5), event("d1", "delivery_status", entry=entry, status="delivered")
+    ])  # fmt: skip
+
+    assert answers[0]["auto_messages"][0]["entry"] == entry
+    assert answers[1]["changed"] == []
+    assert len(answers[1]["entries"]) == 1
+
+
+def test_a_revocation_on_the_telephone_is_a_stop_and_the_contact_is_told(intake):
+    intake.take([text(sender="employee"), text("YES", at=60)])
+    revoked = event("v1", "revoked", contact=CONTACT, line=LINE, channel="sms", scope="pair", note="called us")
+
+    answer, again = intake.take([revoked, dict(revoked)])
+
+    assert [sent["template"] for sent in answer["auto_messages"]] == ["mo.rejected.contact", "mo.rejected.employee"]
+    assert again == answer
+    assert intake.take([revoked])[0] == answer
+    assert intake.take([{**revoked, "note": "wrote us"}])[0]["error"]["code"] == "id_conflict"
+    assert intake.take([text(sender="employee", at=900)])[0]["reason"] == "opted_out"
+
+
+def test_a_revocation_by_someone_nobody_has_texted_yet_holds_for_every_line(intake):
+    answer = intake.take([event("v1", "revoked", contact=CONTACT, note="letter")])[0]
+
+    assert len(answer["entries"]) == 1
+    assert intake.take([text(sender="employee", at=900)])[0]["reason"] == "opted_out"
+    assert intake.take([text(sender="employee", at=900, line=7)])[0]["reason"] == "opted_out"
+
+
+def test_stop_all_closes_every_line_and_the_lines_to_come(intake):
+    for line in (0, 1):
+        intake.take([text(sender="employee", line=line), text("YES", at=60, line=line)])
+
+    answer = intake.take([text("stop all", at=120)])[0]
+
+    assert [(sent["to"], sent.get("line")) for sent in answer["auto_messages"]] == [
+        ("contact", None), ("employee", None), ("employee", "+14155550001"),
+    ]  # fmt: skip
+    blocked = intake.take([text(sender="employee", at=200, line=line) for line in (0, 1, 2)])
+    assert [one["reason"] for one in blocked] == ["opted_out"] * 3
+    assert all(one["auto_messages"] == [] for one in blocked)
+
+
+def test_an_event_that_is_none_is_answered_in_its_place(intake):
+    answers = intake.take([
+        event("x1", "vanished"),
+        event("x2", "number_reassigned"),
+        event("x3", "number_reassigned", contact="nobody"),
+        event("x4", "delivery_status", entry="acme-1", status="delivered"),
+        event("x5", "revoked", contact=CONTACT, scope="planet"),
+        text("Hi"),
+    ])  # fmt: skip
+
+    assert [one.get("error", {}).get("code") for one in answers] == [
+        "invalid_message", "invalid_number", "invalid_number", "invalid_message", "invalid_message", None,
+    ]  # fmt: skip
