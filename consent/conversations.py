@@ -13,7 +13,7 @@ import orjson
 from sqlalchemy import BigInteger, Boolean, Column, Connection, Index, Integer, LargeBinary, String, Table
 
 from consent.conversation import Conversation, begin
-from consent.database import PERSONAL, among, metadata, run, upsert
+from consent.database import PERSONAL, among, fetch, metadata, run, upsert
 from consent.tags import Tags
 from consent.values import Group, Message, Scope
 
@@ -100,29 +100,30 @@ class Standings:
         self._lines: dict[bytes, Line | None] = {}
         self._stopped: dict[bytes, tuple[int, int] | None] = {}
         self._new_lines: set[bytes] = set()
+        self._tagged: dict[tuple[str, ...], bytes] = {}
 
     def load(self, messages: Iterable[Message]) -> None:
         """Look up in one query each what these messages are about."""
         # Both sides' first texts at once meet here: the second one finds the conversation of the first.
-        keys = {self._tag(m.line, m.contact, m.group): m for m in messages}
+        keys = {self._tag("conversation", m.line, m.contact, m.group): m for m in messages}
         if not keys:
             return
         self._load("tag", list(keys))
-        fresh = {self._tags("contact", m.contact) for tag, m in keys.items() if tag not in self._standings}
+        fresh = {self._tag("contact", m.contact) for tag, m in keys.items() if tag not in self._standings}
         self._load_contacts(list(fresh))
-        self._load_lines(list({self._tags("line", m.line) for m in keys.values()}))
+        self._load_lines(list({self._tag("line", m.line) for m in keys.values()}))
 
     def of(self, message: Message) -> Standing:
         """Return the conversation that a message belongs to, begun now if there is none."""
-        tag = self._tag(message.line, message.contact, message.group)
+        tag = self._tag("conversation", message.line, message.contact, message.group)
         standing = self._standings.get(tag)
         if standing is None:
-            contact_tag = self._tags("contact", message.contact)
+            contact_tag = self._tag("contact", message.contact)
             conversation = begin(
                 secrets.token_hex(12), self._organization, message.sub_organization, message.line, message.contact,
                 message.group, stopped_at=stopped[0] if (stopped := self._stopped.get(contact_tag)) else None,
             )  # fmt: skip
-            standing = Standing(tag, self._tags("line", message.line), contact_tag, conversation)
+            standing = Standing(tag, self._tag("line", message.line), contact_tag, conversation)
             self._standings[tag] = standing
         return standing
 
@@ -162,36 +163,36 @@ class Standings:
 
     def line(self, number: str) -> Line | None:
         """Return who is known to have a line."""
-        tag = self._tags("line", number)
+        tag = self._tag("line", number)
         if tag not in self._lines:
             self._load_lines([tag])
         return self._lines[tag]
 
     def assign(self, line: Line) -> None:
         """Note who has a line from now on."""
-        tag = self._tags("line", line.line)
+        tag = self._tag("line", line.line)
         self._lines[tag] = line
         self._new_lines.add(tag)
 
     def on_line(self, number: str) -> list[Standing]:
         """Return every conversation of a line, in an order that doesn't depend on chance."""
-        tag = self._tags("line", number)
+        tag = self._tag("line", number)
         self._load("line_tag", [tag])
         return self._in_order(standing for standing in self._standings.values() if standing.line_tag == tag)
 
     def of_contact(self, number: str) -> list[Standing]:
         """Return every conversation of a contact, on every line and both channel groups."""
-        tag = self._tags("contact", number)
+        tag = self._tag("contact", number)
         self._load("contact_tag", [tag])
         return self._in_order(standing for standing in self._standings.values() if standing.contact_tag == tag)
 
     def stopped(self, contact: str, at: int, seq: int) -> None:
         """Note that a contact stopped everything: lines that it has no conversation with begin opted out."""
-        self._stopped[self._tags("contact", contact)] = (at, seq)
+        self._stopped[self._tag("contact", contact)] = (at, seq)
 
     def unstop(self, contact: str, at: int) -> None:
         """Lift what a contact's stop of everything left for its number, where it is older than `at`."""
-        tag = self._tags("contact", contact)
+        tag = self._tag("contact", contact)
         run(
             self._tx,
             "DELETE FROM contact WHERE organization = ? AND contact_tag = ? AND stopped_at < ?",
@@ -220,33 +221,36 @@ class Standings:
         stopped = [(self._organization, tag, *since) for tag, since in self._stopped.items() if since is not None]
         upsert(self._tx, contact_table, stopped)
 
-    def _tag(self, line: str, contact: str, group: Group) -> bytes:
-        return self._tags("conversation", line, contact, group)
+    def _tag(self, *parts: str) -> bytes:
+        """Return a tag; each is asked for several times on the way of one text."""
+        tag = self._tagged.get(parts)
+        if tag is None:
+            tag = self._tagged[parts] = self._tags(*parts)
+        return tag
 
     def _load(self, column: str, tags: Sequence[Any]) -> None:
         condition, parameters = among(self._tx, column, tags)
-        sql = f"SELECT * FROM conversation WHERE organization = ? AND {condition}"
-        for row in run(self._tx, sql, [self._organization, *parameters]):
-            if bytes(row.tag) not in self._standings:
-                self._standings[bytes(row.tag)] = standing_of(row)
+        sql = f"SELECT {_CONVERSATION} FROM conversation WHERE organization = ? AND {condition}"
+        for row in fetch(self._tx, sql, [self._organization, *parameters]):
+            if row[1] not in self._standings:
+                self._standings[row[1]] = standing_of(row)
 
     def _load_contacts(self, tags: Sequence[bytes]) -> None:
         if not tags:
             return
         condition, parameters = among(self._tx, "contact_tag", tags)
         sql = f"SELECT contact_tag, stopped_at, stopped_seq FROM contact WHERE organization = ? AND {condition}"
-        for row in run(self._tx, sql, [self._organization, *parameters]):
-            self._stopped[bytes(row.contact_tag)] = (row.stopped_at, row.stopped_seq)
+        for tag, stopped_at, stopped_seq in fetch(self._tx, sql, [self._organization, *parameters]):
+            self._stopped[tag] = (stopped_at, stopped_seq)
 
     def _load_lines(self, tags: Sequence[bytes]) -> None:
         condition, parameters = among(self._tx, "line_tag", tags)
-        sql = f"SELECT * FROM line WHERE organization = ? AND {condition}"
-        found = {bytes(row.line_tag): row for row in run(self._tx, sql, [self._organization, *parameters])}
-        for tag in tags:
-            row = found.get(tag)
-            self._lines[tag] = row and Line(
-                row.line, row.sub_organization, row.employee_id, row.employee_name, row.since, bool(row.registered)
-            )
+        sql = f"SELECT {_LINE} FROM line WHERE organization = ? AND {condition}"
+        self._lines.update(dict.fromkeys(tags))
+        for tag, line, sub_organization, employee_id, employee_name, since, registered in fetch(
+            self._tx, sql, [self._organization, *parameters]
+        ):
+            self._lines[tag] = Line(line, sub_organization, employee_id, employee_name, since, bool(registered))
 
     def _row(self, standing: Standing) -> tuple[object, ...]:
         told = standing.conversation
@@ -265,29 +269,29 @@ class Standings:
         return sorted(standings, key=lambda s: (s.conversation.line, s.conversation.contact, s.conversation.group))
 
 
-def standing_of(row: Any) -> Standing:
-    """Return a stored conversation."""
-    told = begin(
-        row.id, row.organization, row.sub_organization, row.line or "", row.contact or "", Group(row.channel)
-    )  # fmt: skip
-    return Standing(
-        bytes(row.tag), bytes(row.line_tag), bytes(row.contact_tag),
-        told.restored(row.version, orjson.loads(row.state)), row.request_seq,
-    )  # fmt: skip
+def standing_of(row: Sequence[Any]) -> Standing:
+    """Return a stored conversation; its row has the table's order of columns."""
+    (organization, tag, id_, sub_organization, channel, line_tag, contact_tag, line, contact, _, version, request_seq,
+     state) = row  # fmt: skip
+    told = begin(id_, organization, sub_organization, line or "", contact or "", Group(channel))
+    return Standing(tag, line_tag, contact_tag, told.restored(version, orjson.loads(state)), request_seq)
 
 
 def find_standings(
     tx: Connection, tags: Tags, organization: str, contact: str, *, line: str | None = None, group: str | None = None
 ) -> list[Standing]:
     """Return a contact's conversations with an organization, by line and channel group."""
-    sql, parameters = "SELECT * FROM conversation WHERE organization = ? AND contact_tag = ?", [
-        organization, tags("contact", contact),
-    ]  # fmt: skip
+    sql = f"SELECT {_CONVERSATION} FROM conversation WHERE organization = ? AND contact_tag = ?"
+    parameters: list[Any] = [organization, tags("contact", contact)]
     if line is not None:
         sql += " AND line_tag = ?"
         parameters.append(tags("line", line))
     if group is not None:
         sql += " AND channel = ?"
         parameters.append(group)
-    found = [standing_of(row) for row in run(tx, sql, parameters)]
+    found = [standing_of(row) for row in fetch(tx, sql, parameters)]
     return sorted(found, key=lambda one: (one.conversation.line, one.conversation.group))
+
+
+_CONVERSATION = ", ".join(column.name for column in conversation_table.columns)
+_LINE = "line_tag, line, sub_organization, employee_id, employee_name, since, registered"

@@ -3,13 +3,13 @@
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Engine, MetaData, Table, create_engine, event, make_url
+from sqlalchemy import Connection, CursorResult, Dialect, Engine, MetaData, Table, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError
 
 metadata = MetaData(
@@ -82,6 +82,15 @@ def run(tx: Connection, sql: str, parameters: Sequence[Any] = ()) -> CursorResul
     return tx.exec_driver_sql(_marked(sql) if tx.dialect.name == "postgresql" else sql, tuple(parameters))
 
 
+def fetch(tx: Connection, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """Return all rows of a query of the hot path, written with `?`, as the driver's own tuples."""
+    if not tx.in_transaction():
+        tx.begin()
+    sql = _marked(sql) if tx.dialect.name == "postgresql" else sql
+    rows: list[tuple[Any, ...]] = _on_driver(tx, lambda driver: driver.execute(sql, tuple(parameters)).fetchall())
+    return rows
+
+
 def among(tx: Connection, column: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
     """Return a condition that `column` is one of `values`, and its parameters."""
     if tx.dialect.name == "postgresql":
@@ -90,50 +99,29 @@ def among(tx: Connection, column: str, values: Sequence[Any]) -> tuple[str, list
 
 
 def insert(tx: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> None:
-    """Insert rows given as sequences in the table's order of columns, by the quickest way the database has."""
+    """Insert rows given as tuples in the table's order of columns, by the quickest way the database has."""
     if not rows:
         return
-    names = [column.name for column in table.columns]
-    columns = ", ".join(names)
     if tx.dialect.name == "sqlite":
-        marks = ", ".join("?" * len(names))
-        tx.exec_driver_sql(f"INSERT INTO {table.name} ({columns}) VALUES ({marks})", [tuple(row) for row in rows])
-        return
-    if len(rows) < _COPY_FROM:
-        marks = ", ".join(["(" + ", ".join(["%s"] * len(names)) + ")"] * len(rows))
-        values = tuple(value for row in rows for value in row)
-        tx.exec_driver_sql(f"INSERT INTO {table.name} ({columns}) VALUES {marks}", values)
-        return
-    driver: Any = tx.connection.driver_connection
-    try:
-        with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} ({columns}) FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row(row)
-    except Exception as error:
-        raise DBAPIError(
-            f"COPY {table.name}", None, error, hide_parameters=True, connection_invalidated=driver.closed
-        ) from error
+        _on_driver(tx, lambda driver: driver.executemany(_insertion(table), rows))
+    elif len(rows) < _COPY_FROM:
+        row = f"({', '.join(['%s'] * len(table.columns))})"
+        sql = f"INSERT INTO {table.name} ({_columns(table)}) VALUES {', '.join([row] * len(rows))}"
+        _on_driver(tx, lambda driver: driver.execute(sql, [value for row in rows for value in row]))
+    else:
+        _on_driver(tx, lambda driver: _copy(driver, table, rows))
 
 
 def upsert(tx: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> None:
     """Insert rows, replacing all other columns of those whose primary key is there already."""
     if not rows:
         return
-    names = [column.name for column in table.columns]
-    keys = [column.name for column in table.primary_key.columns]
-    columns = ", ".join(names)
-    sets = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
-    conflict = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {sets}"
     if tx.dialect.name == "sqlite":
-        marks = ", ".join("?" * len(names))
-        sql = f"INSERT INTO {table.name} ({columns}) VALUES ({marks}) {conflict}"
-        tx.exec_driver_sql(sql, [tuple(row) for row in rows])
+        _on_driver(tx, lambda driver: driver.executemany(_insertion(table) + _replacement(table), rows))
         return
     # One statement of constant text whatever the number of rows, so that it stays prepared.
-    types = [column.type.compile(dialect=tx.dialect) for column in table.columns]
-    arrays = ", ".join(f"%s::{kind}[]" for kind in types)
-    sql = f"INSERT INTO {table.name} ({columns}) SELECT * FROM unnest({arrays}) {conflict}"
-    tx.exec_driver_sql(sql, tuple(list(column) for column in zip(*rows, strict=True)))
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    _on_driver(tx, lambda driver: driver.execute(_array_insertion(table, tx.dialect) + _replacement(table), columns))
 
 
 def explain(error: DBAPIError) -> str:
@@ -143,11 +131,6 @@ def explain(error: DBAPIError) -> str:
         if sign in text:
             return advice
     return f"the database refused a statement ({type(error.orig).__name__}): see its log, then run `assent doctor`"
-
-
-@cache
-def _marked(sql: str) -> str:
-    return sql.replace("?", "%s")
 
 
 def is_outage(error: DBAPIError) -> bool:
@@ -175,6 +158,57 @@ _ADVICE = (
     ("connection", "the database can't be reached: check that it runs, and [database] url"),
     ("terminating", "the database is shutting down: try again when it is back"),
 )
+
+
+def _on_driver(tx: Connection, work: Callable[[Any], Any]) -> Any:
+    """Work with the driver's connection inside our transaction: SQLAlchemy's share of a statement is most of it."""
+    driver: Any = tx.connection.driver_connection
+    dialect = tx.dialect
+    base: Any = dialect.loaded_dbapi.Error
+    try:
+        return work(driver)
+    except base as error:
+        away = dialect.is_disconnect(error, driver, None)
+        if away:
+            tx.invalidate(error)
+        raise DBAPIError.instance(
+            None, None, error, base, hide_parameters=True, connection_invalidated=away, dialect=dialect
+        ) from error
+
+
+def _copy(driver: Any, table: Table, rows: Sequence[Sequence[Any]]) -> None:
+    with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} ({_columns(table)}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+@cache
+def _marked(sql: str) -> str:
+    return sql.replace("?", "%s")
+
+
+@cache
+def _columns(table: Table) -> str:
+    return ", ".join(column.name for column in table.columns)
+
+
+@cache
+def _insertion(table: Table) -> str:
+    return f"INSERT INTO {table.name} ({_columns(table)}) VALUES ({', '.join('?' * len(table.columns))})"
+
+
+@cache
+def _array_insertion(table: Table, dialect: Dialect) -> str:
+    types = [column.type.compile(dialect=dialect) for column in table.columns]
+    arrays = ", ".join(f"%s::{kind}[]" for kind in types)
+    return f"INSERT INTO {table.name} ({_columns(table)}) SELECT * FROM unnest({arrays})"
+
+
+@cache
+def _replacement(table: Table) -> str:
+    keys = [column.name for column in table.primary_key.columns]
+    sets = ", ".join(f"{column.name} = excluded.{column.name}" for column in table.columns if column.name not in keys)
+    return f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {sets}"
 
 
 def _sqlite(url: str) -> Engine:

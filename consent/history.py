@@ -7,7 +7,7 @@ The rules see to it that nothing older than a decision in force is recorded as a
 instant STOP wins.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -69,6 +69,14 @@ class Moment:
     known: Said
 
 
+class _Set(NamedTuple):
+    """A mode that was set: by which entry, when."""
+
+    seq: int
+    at: int
+    mode: Mode
+
+
 class _Change(NamedTuple):
     occurred_at: int
     recorded_at: int
@@ -83,16 +91,21 @@ def consent_at(tx: Connection, tags: Tags, question: Question, at: int) -> list[
     A named line that the contact has no conversation with is answered too where its channel group is named, or
     where the contact stopped everything.
     """
-    policies, mode = read_policies(tx, question.organization), mode_at(tx, question.organization, at)
+    policies, modes = read_policies(tx, question.organization), _modes(tx, question.organization)
     stop = _stop_of_all(tx, tags, question)
     moments = []
     for told in _conversations(tx, tags, question, stop):
         organization = told.sub_organization or question.organization
-        policy = replace(policies[organization], mode=mode)
-        began = _beginning(tx, question.organization, told, stop)
+        began, first = _beginning(tx, question.organization, told, stop)
         changes = [*_changes(tx, question.organization, told), *([began] if began is not None else [])]
-        said = _said(question.organization, told, policy, [one for one in changes if one.occurred_at <= at])
-        known = _said(question.organization, told, policy, [one for one in changes if one.recorded_at <= at])
+        last = _last(one for one in changes if one.occurred_at <= at)
+        # A text may be dated before the settings that it was decided under: what decided about it counts.
+        mode = _mode(modes, at, last.seq if last is not None else first)
+        policy = replace(policies[organization], mode=mode)
+        said = _judged(question.organization, _then(told, last), policy, last)
+        last = _last(one for one in changes if one.recorded_at <= at)
+        policy = replace(policy, mode=_mode(modes, at, -1) if modes[0].at <= at else mode)
+        known = _judged(question.organization, _then(told, last), policy, last)
         line = told.line or question.line or ""
         moments.append(Moment(organization, line, question.contact, told.group, said, known))
     return moments
@@ -108,29 +121,41 @@ def gate(tx: Connection, tags: Tags, question: Question, policy: Policy) -> Said
     changes = _changes(tx, question.organization, told)
     proof = next((one for one in changes if one.after is told.consent), None)
     if proof is None and told.consent is Consent.OPTED_OUT:
-        proof = _beginning(tx, question.organization, told, stop or _stop_of_all(tx, tags, question))
+        proof, _ = _beginning(tx, question.organization, told, stop or _stop_of_all(tx, tags, question))
     return _judged(question.organization, told, policy, proof)
 
 
-def mode_at(tx: Connection, organization: str, at: int) -> Mode:
-    """Return the consent mode that a main organization had set at an instant."""
+def _modes(tx: Connection, organization: str) -> list[_Set]:
+    """Return every consent mode that a main organization had, in order; it began with off."""
     rows = run(
         tx,
-        """SELECT body FROM entry WHERE organization = ? AND lane = ? AND kind = ? AND occurred_at <= ?
-        ORDER BY pos DESC""",
-        [organization, Lane.AUDIT.value, Kind.SETTING.value, at],
+        "SELECT seq, occurred_at, body FROM entry WHERE organization = ? AND lane = ? AND kind = ? ORDER BY pos",
+        [organization, Lane.AUDIT.value, Kind.SETTING.value],
     )
+    modes = []
     for row in rows:
         facts = orjson.loads(row.body) if row.body else {}
-        if facts.get("setting") == "mode" and facts["id"] == organization:
-            return Mode(facts["after"]["mode"])
-    return Mode.OFF
+        if facts.get("id") == organization and facts["setting"] in ("organization", "mode"):
+            mode = Mode(facts["after"]["mode"]) if facts["setting"] == "mode" else Mode.OFF
+            modes.append(_Set(row.seq, row.occurred_at, mode))
+    return modes or [_Set(0, 0, Mode.OFF)]
 
 
-def _said(organization: str, told: Conversation, policy: Policy, changes: Sequence[_Change]) -> Said:
-    last = max(changes, key=lambda one: one.seq, default=None)
-    then = told._replace(consent=last.after if last else Consent.NONE, origin=last.origin if last else None)
-    return _judged(organization, then, policy, last)
+def _mode(modes: Sequence[_Set], at: int, before: int) -> Mode:
+    """Return the mode at an instant, or when the entry `before` was written, if that was later.
+
+    Of an instant before there was the organization nothing is known but its mode now.
+    """
+    held = [one.mode for one in modes if one.at <= at or one.seq < before]
+    return held[-1] if held else modes[-1].mode
+
+
+def _last(changes: Iterable[_Change]) -> _Change | None:
+    return max(changes, key=lambda one: one.seq, default=None)
+
+
+def _then(told: Conversation, last: _Change | None) -> Conversation:
+    return told._replace(consent=last.after if last else Consent.NONE, origin=last.origin if last else None)
 
 
 def _judged(organization: str, told: Conversation, policy: Policy, proof: _Change | None) -> Said:
@@ -178,20 +203,24 @@ def _changes(tx: Connection, organization: str, told: Conversation) -> Iterator[
             yield _Change(row.occurred_at, row.recorded_at, row.seq, Consent(facts["after"]), origin)
 
 
-def _beginning(tx: Connection, organization: str, told: Conversation, stop: _Change | None) -> _Change | None:
-    """Return the STOP of everything by which a conversation began opted out, None where it began with none."""
+def _beginning(
+    tx: Connection, organization: str, told: Conversation, stop: _Change | None
+) -> tuple[_Change | None, int]:
+    """Return the STOP of everything by which a conversation began opted out, if it did, and its first entry's seq."""
     if not told.id:
-        return stop
+        return stop, -1
     sql = """SELECT seq, recorded_at, body FROM entry WHERE organization = ? AND conversation = ? AND version = 1
     ORDER BY seq LIMIT 1"""
     first = run(tx, sql, [organization, told.id]).first()
-    since = orjson.loads(first.body).get("stopped_at") if first is not None and first.body else None
-    if first is None or since is None:
-        return None
+    if first is None:
+        return None, -1
+    since = orjson.loads(first.body).get("stopped_at") if first.body else None
+    if since is None:
+        return None, first.seq
     if stop is not None and stop.occurred_at == since:
-        return stop
+        return stop, first.seq
     # An earlier one than the newest, which is the one that is remembered: the first text tells of it.
-    return _Change(since, first.recorded_at, first.seq, Consent.OPTED_OUT, Origin.MT)
+    return _Change(since, first.recorded_at, first.seq, Consent.OPTED_OUT, Origin.MT), first.seq
 
 
 def _stop_of_all(tx: Connection, tags: Tags, asked: Question) -> _Change | None:

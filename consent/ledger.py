@@ -8,11 +8,12 @@ snapshot held open elsewhere slows nothing, and every commit is tamper-evident b
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import BigInteger, Column, Connection, Integer, LargeBinary, String, Table, UniqueConstraint
 
 from consent import merkle
-from consent.database import PERSONAL, insert, metadata, run
+from consent.database import PERSONAL, fetch, insert, metadata, run
 from consent.entry import Entry, seal
 from consent.kinds import LANE_OF, Lane
 from consent.values import Record
@@ -55,6 +56,8 @@ entry_table = Table(
 )
 
 _ENTRY = "organization, seq, lane, pos, kind, conversation, version, occurred_at, recorded_at, body, personal, leaf"
+#: Makes an entry of a row: what `Entry._make` does, without a step in Python.
+_entry = partial(tuple.__new__, Entry)
 _HEAD = "organization, size, consent, messages, audit, frontier, recorded_at"
 
 
@@ -95,14 +98,14 @@ class Appending:
     def add(self, records: Iterable[Record]) -> list[Entry]:
         """Number and seal records; nothing is written yet."""
         sealed: list[Entry] = []
+        organization, seq = self._start.organization, self.next_seq
         for record in records:
             lane = LANE_OF[record.kind]
             pos = self._lanes[lane]
             self._lanes[lane] = pos + 1
             salts = os.urandom(16 * len(record.values))
-            sealed.append(
-                seal(record, self._start.organization, self.next_seq + len(sealed), pos, self.recorded_at, salts)
-            )
+            sealed.append(seal(record, organization, seq, pos, self.recorded_at, salts))
+            seq += 1
         self.entries += sealed
         return sealed
 
@@ -128,8 +131,7 @@ def lock(tx: Connection, organization: str) -> Head:
     """Take the ledger's lock until the transaction ends and return its newest head; LookupError if there is none."""
     # Two statements, not one join: only a statement that begins after the lock was given sees the last commit.
     suffix = " FOR UPDATE" if tx.dialect.name == "postgresql" else ""
-    found = run(tx, "SELECT organization FROM ledger WHERE organization = ?" + suffix, [organization]).first()
-    if found is None:
+    if not fetch(tx, "SELECT organization FROM ledger WHERE organization = ?" + suffix, [organization]):
         raise LookupError("there is no such ledger")
     return newest_head(tx, organization)
 
@@ -137,11 +139,12 @@ def lock(tx: Connection, organization: str) -> Head:
 def newest_head(tx: Connection, organization: str) -> Head:
     """Return the newest head (of size 0 where nothing was written yet)."""
     sql = f"SELECT {_HEAD} FROM head WHERE organization = ? ORDER BY size DESC LIMIT 1"
-    row = run(tx, sql, [organization]).first()
-    if row is None:
+    rows = fetch(tx, sql, [organization])
+    if not rows:
         return Head(organization, 0, {lane.value: 0 for lane in Lane}, (), 0)
-    lanes = {"consent": row.consent, "messages": row.messages, "audit": row.audit}
-    return Head(organization, row.size, lanes, tuple(merkle.unpacked(bytes(row.frontier))), row.recorded_at)
+    _, size, consent, messages, audit, frontier, recorded_at = rows[0]
+    lanes = {"consent": consent, "messages": messages, "audit": audit}
+    return Head(organization, size, lanes, tuple(merkle.unpacked(frontier)), recorded_at)
 
 
 def append(tx: Connection, organization: str, records: Iterable[Record], now: int) -> list[Entry]:
@@ -204,8 +207,7 @@ def walk(tx: Connection, organization: str, *, first: int = 0, page: int = 5_000
 
 
 def _entries(tx: Connection, where: str, parameters: Sequence[object]) -> list[Entry]:
-    rows = run(tx, f"SELECT {_ENTRY} FROM entry WHERE {where}", parameters)
-    return [Entry._make(row) for row in rows.fetchall()]
+    return list(map(_entry, fetch(tx, f"SELECT {_ENTRY} FROM entry WHERE {where}", parameters)))
 
 
 def _row(head: Head) -> tuple[object, ...]:

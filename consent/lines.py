@@ -11,13 +11,13 @@ from sqlalchemy import Connection
 
 from consent.conversations import Line, Standings
 from consent.database import run
-from consent.engine import reassign_line
 from consent.entry import Entry
+from consent.events import Event, Happened, reassign_line
 from consent.kinds import Kind
 from consent.ledger import Appending, lock
 from consent.organizations import SettingError, read_policies
 from consent.tags import Tags
-from consent.values import Group, Message, Record, Sender
+from consent.values import Record
 
 _LONGEST_ID, _LONGEST_NAME = 200, 400
 
@@ -95,17 +95,14 @@ def _setting(line: Line, before: Line | None, actor: str, now: int) -> Record:
 
 
 def _begin_anew(tx: Connection, appending: Appending, standings: Standings, line: Line, actor: str) -> None:
-    """Let the line's conversations begin anew (row 26), with the operator named instead of a text."""
-    now, organization = line.since, appending.head.organization
+    """Let the line's conversations begin anew (row 26), under the id of the entry that says so."""
+    organization = appending.head.organization
     policy = read_policies(tx, organization)[organization]
-    # The rule reads from a text who has the line and since when; there is no text here.
-    told = Message(
-        "", organization, line.sub_organization, "", Group.TEXT, Sender.EMPLOYEE, line.line, "", "", now, now,
-        line.employee_id, line.employee_name,
+    event = Event(
+        appending.entries[0].id, organization, line.sub_organization, Happened.LINE_REASSIGNED, line.since,
+        line=line.line, employee_id=line.employee_id, employee_name=line.employee_name, actor=actor,
     )  # fmt: skip
     for standing in standings.on_line(line.line):
-        decision = reassign_line(standing.conversation, told, policy)
-        appending.add(
-            record._replace(body={**record.body, "source": "admin", "actor": actor}) for record in decision.records
-        )
+        decision = reassign_line(standing.conversation, event, policy)
+        appending.add(decision.records)
         standing.conversation, standing.changed = decision.conversation, standing.changed or bool(decision.records)

@@ -29,11 +29,11 @@ def plain(text: str) -> Plain:
     """Drop quoted history and signatures, then everything a reader cannot see or hear the difference of."""
     text = text.strip()
     shortened = len(text) > READ_AT_MOST
-    text = _LINE_ENDS.sub("\n", _both_ends(text) if shortened else text)
-    kept = without_quotes(text)
+    visible = _visible(_LINE_ENDS.sub("\n", _both_ends(text) if shortened else text)).strip()
+    kept = without_quotes(visible)
+    dropped = bool(kept) and kept != visible
     # A text that is nothing but a quote is read as it stands: somebody meant to say something.
-    dropped = bool(kept) and kept != text
-    cased = _visible(kept or text)
+    cased = kept or visible
     if len(cased) > READ_AT_MOST:  # one ligature can become eighteen letters
         cased = _both_ends(cased)
     return Plain(fold(cased), cased, dropped, shortened, not kept)
@@ -41,11 +41,12 @@ def plain(text: str) -> Plain:
 
 def is_reaction(text: str) -> bool:
     """Whether a telephone wrote this text to say that a bubble was liked, loved, laughed at."""
-    head = text[:200].strip("\u200a\u200b\u200c\u200d\u2060\ufeff \n")
+    head = _visible(text[:240]).strip()
     opening = _REACTION.match(head)
     if opening is None:
         return False
-    return opening["whole"] is not None or text.rstrip("\u200a\u200b\u200c\u200d\u2060\ufeff \n").endswith(_CLOSING)
+    quoted = opening.end() < len(head) and _visible(text[-40:]).rstrip().endswith(_CLOSING)
+    return quoted or opening["whole"] is not None
 
 
 def fold(visible: str) -> str:
@@ -238,7 +239,7 @@ _REACTION = re.compile(
     rf"(?P<whole>(?:{_LIKED}) an? (?:image|attachment|movie|video|photo|audio message)\s*\Z)|"
     rf"(?:{_LIKED}|le gustó|le encantó|a aimé|a adoré|reacted (?:with )?\S{{1,24}} to|"
     rf"removed an? (?:{_UNLIKED}) from|removed \S{{1,24}} from|[^\w\s]{{1,24}}\s{{0,2}} to)"
-    '\\s{0,3}[\u200a-\u200d\u2060]{0,3}[“"„«]',
+    r'\s{0,3}[“"„«]',
     re.IGNORECASE,
 )
 _CLOSING = ("”", '"', "“", "»")

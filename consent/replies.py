@@ -271,12 +271,10 @@ def _slip(_form: str, tokens: list[str], _lexicon: _Lexicon) -> _Found | None:
 def _mixed(_form: str, tokens: list[str], lexicon: _Lexicon) -> _Found | None:
     """Tier 7: YES and STOP in one breath; in doubt there is no consent."""
     units = _units(tokens, lexicon)
-    if units is not None:
-        found = _stop_of(units, 7)
-        if found is None or any(unit.sort == _IN for unit in units):
-            return found
-        # "No, cancel" may answer something else than the request.
-        return found if found.word in _PLAIN_STOPS else None
+    found = _stop_of(units, 7) if units is not None else None
+    # "No, cancel" may answer something else than the request; "no, stop" does not.
+    if units and found and (found.word in _PLAIN_STOPS or any(unit.sort == _IN for unit in units)):
+        return found
     first, last = 0, len(tokens)
     while first < last and (first < SENTENCE_WORDS) and (length := _answer_at(tokens, first, lexicon)):
         first += length
@@ -348,8 +346,8 @@ def _is_address(chunk: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _lexicon(words: Words) -> _Lexicon:
-    yes = _forms(words.opt_in)
     stop = _forms((*FLOOR, *DEFAULT_OPT_OUT, *words.opt_out))
+    yes = _forms(words.opt_in) - stop
     helping = _forms((*HELP_WORDS, *words.help))
     sorts: dict[tuple[str, ...], str] = {}
     # A later sort wins: an organization's opt-in word may be "OK", a filler elsewhere.

@@ -11,9 +11,10 @@ class Tags:
     """Makes 16-byte tags under one database's key."""
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        self._keyed = hashlib.blake2b(digest_size=16, key=key)
 
     def __call__(self, *parts: str | bytes) -> bytes:
         """Return the tag of these parts in this order (BLAKE2b, RFC 7693, keyed)."""
-        data = b"\x00".join(part if isinstance(part, bytes) else part.encode() for part in parts)
-        return hashlib.blake2b(data, digest_size=16, key=self._key).digest()
+        tag = self._keyed.copy()
+        tag.update(b"\x00".join([part if isinstance(part, bytes) else part.encode() for part in parts]))
+        return tag.digest()

@@ -1,121 +1,116 @@
 """Questions about consent, put and answered in the words of the interface: for the HTTP API and the command line."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
 
 from consent.canonical import timestamp
-from consent.database import Database
-from consent.history import Question, Said, consent_at, gate
+from consent.conversations import find_standings
+from consent.history import Moment, Question, Said, consent_at, gate
 from consent.numbers import NumberError, is_sender_code, read_number
-from consent.organizations import organization, read_policies
+from consent.organizations import Organization, organization, organizations, read_policies
 from consent.policy import Policy
 from consent.tags import Tags
 from consent.values import Group
 from sync.migrate import tag_key
 
 #: What a caller may name: a channel, or the group of channels that consent is kept for.
-_GROUPS = {
-    "text": Group.TEXT, "sms": Group.TEXT, "mms": Group.TEXT, "rcs": Group.TEXT, "whatsapp": Group.WHATSAPP,
-}  # fmt: skip
+CHANNELS = {"text": Group.TEXT, "sms": Group.TEXT, "mms": Group.TEXT, "rcs": Group.TEXT, "whatsapp": Group.WHATSAPP}
 
 
-class AskingError(Exception):
-    """A question that can't be answered as put: `code` is a word, as in the answers to messages."""
+class QuestionError(Exception):
+    """A question that can't be answered as put: `code` is a word, `detail` names the field, never what stands in it."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
         self.code, self.detail = code, detail
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A question as a caller puts it; numbers in any form."""
-
-    org: str
-    contact: str
-    line: str | None = None
-    channel: str | None = None
+def told_consent(
+    tx: Connection, org: str, contact: str, line: str | None, channel: str | None, at: int
+) -> list[dict[str, Any]]:
+    """Return what `/v1/consent` and `consent show` tell of a contact at an instant, one object a conversation."""
+    question, _ = _question(tx, org, contact, line, channel)
+    return [_moment(one, at) for one in consent_at(tx, Tags(tag_key(tx)), question, at)]
 
 
-def show_consent(database: Database, asked: Asked, at: int) -> list[dict[str, Any]]:
-    """Say what held at an instant (microseconds since 1970), one object a conversation; raise AskingError."""
-    with database.read() as tx:
-        question, _ = _question(tx, asked)
-        moments = consent_at(tx, Tags(tag_key(tx)), question, at)
-    return [
-        {
-            "org": moment.organization,
-            "line": moment.line,
-            "contact": moment.contact,
-            "channel": moment.group.value,
-            "at": timestamp(at),
-            "allowed": moment.said.allowed,
-            "state": moment.said.state.value,
-            "origin": moment.said.origin.value if moment.said.origin else None,
-            "entry": moment.said.entry,
-            "known": {
-                "allowed": moment.known.allowed,
-                "state": moment.known.state.value,
-                "entry": moment.known.entry,
-            },
-        }
-        for moment in moments
-    ]
-
-
-def ask_gate(database: Database, asked: Asked) -> dict[str, Any]:
-    """Say whether an employee's text may be sent now, with the entry that allows or forbids it; raise AskingError."""
-    if asked.line is None or asked.channel is None:
-        raise AskingError("invalid_request", "`line` and `channel` are needed: the gate is one conversation's")
-    with database.read() as tx:
-        question, policy = _question(tx, asked)
-        said = gate(tx, Tags(tag_key(tx)), question, policy)
-    return _gate_answer(said)
-
-
-def contact_conversations(database: Database, org: str, contact: str) -> tuple[str, tuple[str, ...]]:
-    """Return the main organization and the ids of a contact's conversations with it; raise AskingError."""
-    from consent.conversations import find_standings
-
-    with database.read() as tx:
-        question, _ = _question(tx, Asked(org, contact))
-        found = find_standings(tx, Tags(tag_key(tx)), question.organization, question.contact)
-    return question.organization, tuple(one.conversation.id for one in found)
-
-
-def _gate_answer(said: Said) -> dict[str, Any]:
+def told_gate(tx: Connection, org: str, line: str, contact: str, channel: str) -> dict[str, Any]:
+    """Return what `/v1/gate` answers: whether an employee's text may be sent now, and the entry that says so."""
+    question, policy = _question(tx, org, contact, line, channel)
+    said = gate(tx, Tags(tag_key(tx)), question, policy)
     return {"allowed": said.allowed, "state": said.state.value, "reason": said.reason, "entry": said.entry}
 
 
-def _question(tx: Connection, asked: Asked) -> tuple[Question, Policy]:
+def conversations_of(tx: Connection, org: str | None, contact: str) -> tuple[str, ...]:
+    """Return the ids of a contact's conversations, with one organization or all."""
+    asked = main_organizations(tx) if org is None else [org]
+    found: list[str] = []
+    for one in asked:
+        question, _ = _question(tx, one, contact, None, None)
+        standings = find_standings(tx, Tags(tag_key(tx)), question.organization, question.contact)
+        found += [standing.conversation.id for standing in standings]
+    return tuple(found)
+
+
+def main_organizations(tx: Connection) -> list[str]:
+    """Return the ids of all main organizations."""
+    return [one.id for one in organizations(tx) if one.parent is None]
+
+
+def found_organization(tx: Connection, org: str) -> tuple[Organization, Policy]:
+    """Return an organization and its effective policy; QuestionError where there is none of this id."""
     try:
-        one = organization(tx, asked.org)
+        one = organization(tx, org)
     except LookupError:
         detail = "there is no organization of this id: see `assent org list`"
-        raise AskingError("unknown_organization", detail) from None
-    if asked.channel is not None and asked.channel not in _GROUPS:
-        raise AskingError("invalid_request", f"`channel` is one of {', '.join(_GROUPS)}")
-    policy = read_policies(tx, one.main)[one.id]
+        raise QuestionError("unknown_organization", detail) from None
+    return one, read_policies(tx, one.main)[one.id]
+
+
+def number(given: str, name: str, policy: Policy) -> str:
+    """Return a number in E.164; a contact may be a short code or a sender's name."""
+    if name == "contact" and is_sender_code(given.strip()):
+        return given.strip()
+    try:
+        return read_number(given, policy.default_region)
+    except NumberError as error:
+        raise QuestionError("invalid_number", f"`{name}` {error}") from None
+
+
+def _question(
+    tx: Connection, org: str, contact: str, line: str | None, channel: str | None
+) -> tuple[Question, Policy]:  # fmt: skip
+    one, policy = found_organization(tx, org)
+    if channel is not None and channel not in CHANNELS:
+        raise QuestionError("invalid_request", f"`channel` is one of {', '.join(CHANNELS)}")
     question = Question(
         one.main,
-        _number(asked.contact, "contact", policy),
-        one.id if one.parent is not None else None,
-        _number(asked.line, "line", policy) if asked.line is not None else None,
-        _GROUPS[asked.channel] if asked.channel is not None else None,
+        number(contact, "contact", policy),
+        policy.sub_organization,
+        None if line is None else number(line, "line", policy),
+        None if channel is None else CHANNELS[channel],
     )
     return question, policy
 
 
-def _number(given: str, name: str, policy: Policy) -> str:
-    raw = given.strip()
-    # A `+` in a query string that wasn't encoded arrives as a blank.
-    if given[:1] == " " and raw[:1].isdigit():
-        raw = "+" + raw
-    if name == "contact" and is_sender_code(raw):
-        return raw
-    try:
-        return read_number(raw, policy.default_region)
-    except NumberError as error:
-        raise AskingError("invalid_number", f"`{name}` {error}") from None
+def _moment(one: Moment, at: int) -> dict[str, Any]:
+    known = _said(one.known)
+    del known["origin"]
+    return {
+        "org": one.organization,
+        "line": one.line,
+        "contact": one.contact,
+        "channel": one.group.value,
+        "at": timestamp(at),
+        **_said(one.said),
+        "known": known,
+    }
+
+
+def _said(said: Said) -> dict[str, Any]:
+    return {
+        "allowed": said.allowed,
+        "state": said.state.value,
+        "origin": said.origin.value if said.origin else None,
+        "entry": said.entry,
+    }

@@ -49,13 +49,13 @@ class Parts:
         if settings.password is not None:
             password = settings.password.get_secret_value()
             url = make_url(url).set(password=password).render_as_string(hide_password=False)
-        return open_database(url)
+        return _opened(url, "[database] url")
 
     @cached_property
     def portal_database(self) -> Database:
         """Where the portal that we host keeps what was pushed to it: its own database, or the ledgers'."""
         url = self.settings.server.portal_database_url
-        return open_database(url) if url else self.database
+        return _opened(url, "[server] portal_database_url") if url else self.database
 
     @cached_property
     def destinations(self) -> list[Destination]:
@@ -138,6 +138,16 @@ def host_actor() -> str:
     """Return the opaque id that stands in records for this host's command line and its user."""
     whose = f"{socket.getfqdn()}\0{os.getuid() if hasattr(os, 'getuid') else 0}"
     return "cli-" + hashlib.sha256(whose.encode()).hexdigest()[:12]
+
+
+def _opened(url: str, key: str) -> Database:
+    try:
+        return open_database(url)
+    except OSError as error:
+        advice = (
+            f"{key}: its folder can't be made ({error.strerror}): correct the path, or the rights on what is above it"
+        )
+        raise Problem(Exit.SETTINGS, advice) from error
 
 
 def _destination(name: str, settings: DestinationSettings) -> Destination:

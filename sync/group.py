@@ -4,12 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
+import orjson
 from sqlalchemy import BigInteger, Column, Connection, Integer, LargeBinary, String, Table
 
 from consent.answers import Told, answer, event_answer, releases, told
 from consent.canonical import entry_id, parse_timestamp
 from consent.conversations import Standing, Standings
-from consent.database import among, insert, metadata, run
+from consent.database import among, fetch, insert, metadata
 from consent.engine import Decision, close, decide, reassign_line
 from consent.entry import Entry
 from consent.events import Event, Happened, note_delivery, read_event, reassign_number, revoke, revoke_everywhere
@@ -86,8 +87,8 @@ class Group:
     def _known(self, id_tags: Sequence[bytes]) -> dict[bytes, tuple[bytes, int, int, dict[str, Any] | None]]:
         condition, parameters = among(self._tx, "id_tag", id_tags)
         sql = f"SELECT id_tag, content_tag, first_seq, entries FROM inbox WHERE organization = ? AND {condition}"
-        rows = run(self._tx, sql, [self._organization, *parameters])
-        return {bytes(row.id_tag): (bytes(row.content_tag), row.first_seq, row.entries, None) for row in rows}
+        rows = fetch(self._tx, sql, [self._organization, *parameters])
+        return {tag: (content_tag, first, count, None) for tag, content_tag, first, count in rows}
 
     def _decided(self, message: Message) -> dict[str, Any]:
         """Decide about a text and seal what is to be written of it; return its answer."""
@@ -229,7 +230,10 @@ def _content(asked: Mapping[str, Any], message: Message | Event) -> bytes:
     for name in ("sent_at", "at"):
         if isinstance(asked.get(name), str):
             said[name] = parse_timestamp(asked[name])
-    return json.dumps(said, sort_keys=True, separators=(",", ":"), default=str).encode()
+    try:
+        return orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # halves of surrogate pairs, or integers without end
+        return json.dumps(said, sort_keys=True, separators=(",", ":"), default=str).encode()
 
 
 def _error(message_id: str, code: str, detail: str) -> dict[str, Any]:

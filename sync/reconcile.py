@@ -100,16 +100,18 @@ def differences(
     """Yield the differences of one ledger, a range of positions at a time."""
     with database.read() as tx:
         cursors = {lane: receipts.cursor(tx, organization, destination.name, lane) for lane in destination.lanes}
-        sizes = dict(newest_head(tx, organization).lanes)
     for lane, cursor in cursors.items():
         for first in range(0, cursor, _RANGE):
             yield from _range(
                 database, destination, organization, lane, first, min(first + _RANGE, cursor) - 1, tally, stop
             )
-        find = partial(_found, destination, organization, lane, cursor, _BEYOND)
-        for pos, (seq, _, _) in patiently(find, stop).items():
+        beyond = patiently(partial(_found, destination, organization, lane, cursor, _BEYOND), stop)
+        # Read after that: what the destination took meanwhile was in the ledger before.
+        with database.read() as tx:
+            size = newest_head(tx, organization).lanes[lane]
+        for pos, (seq, _, _) in beyond.items():
             # Behind the ledger's end: nobody's. Between the cursor and the end: a push that wasn't settled yet.
-            if pos >= sizes[lane]:
+            if pos >= size:
                 yield Difference(organization, lane, pos, Problem.EXTRA, entry_id(organization, seq))
 
 

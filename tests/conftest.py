@@ -107,7 +107,7 @@ def make_postgres_url(postgres: Postgres, postgres_template: str) -> Iterator[Ma
 
     def make() -> str:
         made.append(f"t_{token_hex(6)}")
-        postgres.run(f"CREATE DATABASE {made[-1]} TEMPLATE {postgres_template}")
+        postgres.run(f"CREATE DATABASE {made[-1]} TEMPLATE {postgres_template} STRATEGY file_copy")
         return postgres.url(made[-1])
 
     yield make

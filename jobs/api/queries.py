@@ -1,19 +1,14 @@
-"""Questions: `/v1/gate` and `/v1/consent` about consent, `/v1/entries` for the ledger, a page at a time."""
+"""`GET /v1/entries` and `/v1/entries/{id}`: the ledger, a page at a time."""
 
-import time
-from collections.abc import Callable
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import BaseModel, ConfigDict
 
-from consent.canonical import parse_entry_id, parse_timestamp
+from consent.canonical import parse_entry_id
 from consent.database import Database
 from consent.entry import Entry, entry_json
 from consent.kinds import Kind, Lane
 from consent.ledger import ledgers, newest_head, read_entry, read_range
-from jobs.asking import Asked, AskingError, ask_gate, show_consent
 from jobs.web.problems import ProblemError
 
 #: Entries looked at for one page at most, so that a rare filter can't make a request long; `next` goes on from there.
@@ -27,37 +22,11 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-_STATUS = {"unknown_organization": 404}
-
-
-class GateQuestion(BaseModel):
-    """Which conversation a text is about to be sent in."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    org: str
-    line: str
-    contact: str
-    channel: str
-
-
 def query_router(database: Database) -> APIRouter:
     """Return the routes that read ledgers."""
-    router = APIRouter(prefix="/v1", responses=PROBLEMS)
+    router = APIRouter(prefix="/v1", tags=["ledger"], responses=PROBLEMS)
 
-    @router.post("/gate", summary="May this text be sent now? Asked just before it is.", tags=["consent"])
-    def post_gate(asked: GateQuestion) -> Response:
-        question = Asked(asked.org, asked.contact, asked.line, asked.channel)
-        return _answered(lambda: ask_gate(database, question))
-
-    @router.get("/consent", summary="What a contact had agreed to at an instant, and what was known.", tags=["consent"])
-    def get_consent(
-        org: str, contact: str, line: str | None = None, channel: str | None = None, at: str | None = None
-    ) -> Response:
-        question, instant = Asked(org, contact, line, channel), _instant(at)
-        return _answered(lambda: show_consent(database, question, instant))
-
-    @router.get("/entries", summary="Entries of one ledger in order, a page at a time.", tags=["ledger"])
+    @router.get("/entries", summary="Entries of one ledger in order, a page at a time.")
     def list_entries(
         org: Annotated[str | None, Query(description="The ledger: a main organization, or `system`.")] = None,
         after: Annotated[str | None, Query(description="An entry's id: begin behind it.")] = None,
@@ -72,7 +41,7 @@ def query_router(database: Database) -> APIRouter:
         body = b'{"entries":[%b],"next":%b}' % (b",".join(map(entry_json, found)), more)
         return Response(body, media_type="application/json")
 
-    @router.get("/entries/{entry_id}", summary="One entry, whole.", tags=["ledger"])
+    @router.get("/entries/{entry_id}", summary="One entry, whole.")
     def get_entry(entry_id: EntryId) -> Response:
         organization, seq = _parsed(entry_id)
         with database.read() as tx:
@@ -82,23 +51,6 @@ def query_router(database: Database) -> APIRouter:
         return Response(entry_json(found), media_type="application/json")
 
     return router
-
-
-def _answered(ask: Callable[[], Any]) -> Response:
-    try:
-        return Response(orjson.dumps(ask()), media_type="application/json")
-    except AskingError as error:
-        raise ProblemError(_STATUS.get(error.code, 422), error.code, f"{error.detail}.") from error
-
-
-def _instant(at: str | None) -> int:
-    """Return microseconds since 1970 of a time in a query, whose `+` may have arrived as a blank."""
-    if at is None:
-        return time.time_ns() // 1000
-    try:
-        return parse_timestamp(at.strip().replace(" ", "+") if "T" in at else at)
-    except ValueError as error:
-        raise ProblemError(422, "invalid_request", "`at` is a time such as 2026-11-23T10:00:00Z.") from error
 
 
 def _start(org: str | None, after: str | None) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""`consent`: what a contact agreed to, at any instant; and a revocation that came by telephone, mail or at the counter."""
+"""`consent`: what a contact agreed to, at any instant; a revocation that came by telephone, mail or at the counter."""
 
 from typing import Annotated, Any
 
@@ -30,28 +30,23 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Print what held then, the entry that proves it, and what had been recorded by then."""
-    from consent.organizations import organizations
-    from jobs.asking import Asked, AskingError, show_consent
+    from jobs.asking import main_organizations, told_consent
     from jobs.build import assembled
 
-    instant = at_time(at, "--at") or now()
+    instant = at_time(at, "--at")
+    instant = now() if instant is None else instant
     found: list[dict[str, Any]] = []
-    with assembled(config) as parts:
-        with parts.database.read() as tx:
-            mains = [one.id for one in organizations(tx) if one.parent is None]
-        for asked in [org] if org is not None else mains:
-            try:
-                found += show_consent(parts.database, Asked(asked, contact, line, channel), instant)
-            except AskingError as error:
-                raise Problem(Exit.USAGE, error.detail) from error
+    with assembled(config) as parts, parts.database.read() as tx:
+        for asked in [org] if org is not None else main_organizations(tx):
+            found += told_consent(tx, asked, contact, line, channel, instant)
     if as_json:
-        print_object(found)
+        print_object(found)  # as /v1/consent gives it
         return
-    columns = ("ORG", "LINE", "CHANNEL", "MAY TEXT", "STATE", "ORIGIN", "ENTRY", "KNOWN THEN")
+    columns = ("ORG", "LINE", "CHANNEL", "MAY TEXT", "STATE", "ORIGIN", "ENTRY", "KNOWN THEN", "ENTRY THEN")
     rows = (
         (
             one["org"], one["line"], one["channel"], "yes" if one["allowed"] else "NO", one["state"], one["origin"],
-            one["entry"], one["known"]["state"],
+            one["entry"], one["known"]["state"], one["known"]["entry"],
         )
         for one in found
     )  # fmt: skip

@@ -340,16 +340,13 @@ def _print_resynced(results: list[Any], dry_run: bool) -> None:
 
 
 def _conversations(parts: Any, org: str | None, contact: str | None) -> tuple[str, ...] | None:
-    from jobs.asking import AskingError, contact_conversations
+    """Return the ids of a contact's conversations; None where no contact is meant."""
+    from jobs.asking import conversations_of
 
     if contact is None:
         return None
-    if org is None:
-        raise Problem(Exit.USAGE, "--contact needs --org: a contact's conversations are one organization's")
-    try:
-        return contact_conversations(parts.database, org, contact)[1]
-    except AskingError as error:
-        raise Problem(Exit.USAGE, error.detail) from error
+    with parts.database.read() as tx:
+        return conversations_of(tx, org, contact)
 
 
 def _entry_key(entry: str | None) -> tuple[str, int] | None:

@@ -119,19 +119,6 @@ def verify(
         raise typer.Exit(Exit.DIFFERENT)
 
 
-def _verified_archive(path: Path) -> list[dict[str, Any]]:
-    from connectors.archive.verify import verify_archive
-
-    report = verify_archive(path)
-    problem = "; ".join(_flaw(flaw) for flaw in report.flaws[:20])
-    return [{"subject": f"archive {path}", "entries": report.entries, "ok": report.ok, "problem": problem}]
-
-
-def _flaw(flaw: Any) -> str:
-    at = f" entry {flaw.entry}" if flaw.entry else ""
-    return f"{flaw.file}{at} {flaw.problem}"
-
-
 def _created(path: Path) -> Any:
     try:
         # It holds numbers and texts: nobody but its owner reads it.

@@ -33,16 +33,20 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _root(
-    config: Config = None,
-    as_json: Json = False,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    config: Config = None,  # noqa: ARG001 (its callbacks, and those of the commands, read all three)
+    as_json: Json = False,  # noqa: ARG001
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
+    ] = False,
 ) -> None:
-    pass
+    from jobs.logs import configure_logs
+
+    # Standard output is for data; `serve` configures anew, as its settings say.
+    configure_logs("warning")
 
 
-for _family in (starting, taking, delivering, ledgers, organizing):
+for _family in (starting, taking, delivering, ledgers, organizing, consenting):
     _family.register(app)
-app.add_typer(consenting.app, name="consent")
 app.add_typer(databases.app, name="db")
 app.add_typer(configuration.app, name="config")
 

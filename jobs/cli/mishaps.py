@@ -31,7 +31,6 @@ def _library(error: Exception) -> tuple[Exit, list[str]]:
 
     from consent.database import DatabaseError, explain
     from consent.organizations import ForbiddenError, SettingError
-    from consent.organizations import ForbiddenError, SettingError
     from jobs.asking import QuestionError
     from sync.migrate import SchemaError
     from sync.port import SuspendedError, TransientError
@@ -50,10 +49,6 @@ def _library(error: Exception) -> tuple[Exit, list[str]]:
             return _database(explain(error))
         case ModuleNotFoundError(name="psycopg") | NoSuchModuleError():
             return Exit.SETTINGS, ["PostgreSQL's driver isn't installed: pip install 'assent[postgres]'"]
-        case ForbiddenError():
-            return Exit.POLICY, [str(error)]
-        case SettingError():
-            return Exit.USAGE, [str(error)]
         case TransientError() | SuspendedError():
             return Exit.UNREACHABLE, [error.advice]
         case AlreadyRunningError():

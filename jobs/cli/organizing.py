@@ -1,11 +1,15 @@
-"""`org`, `feature`, `line`: organizations, what is switched on for them, and whose a line is."""
+"""`org`, `feature`, `line`: organizations, what is switched on for them, and whose a line is.
+
+They say what they did and ask nothing. What a rule forbids ends 8 (features that exclude each other, one that was not
+ordered, a sub-organization looser than those above it); a bad value or an unknown organization is usage, and ends 2.
+"""
 
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
-from jobs.cli.shared import Config, Json, group, now, print_lines, print_object, print_table
+from jobs.cli.shared import Config, Json, Limit, group, now, print_lines, print_object, print_table
 from jobs.exits import Exit, Problem
 
 org = group("Organizations: a main one has its own ledger; others stand below it.")
@@ -13,6 +17,7 @@ feature = group("Features that are switched for a main organization's whole acco
 line = group("Lines: which number is whose.")
 
 OrgId = Annotated[str, typer.Argument(metavar="ORG", help="An organization's id.")]
+After = Annotated[str, typer.Option("--after", help="Begin behind this one, for the next page.", show_default=False)]
 
 
 class Feature(StrEnum):
@@ -23,6 +28,17 @@ class Feature(StrEnum):
     MODE = "mode"
 
 
+class Key(StrEnum):
+    """What an organization decides for itself (as `consent.organizations.SETTINGS`, without its imports)."""
+
+    OPT_OUT_SCOPE = "opt_out_scope"
+    DEFAULT_REGION = "default_region"
+    LANGUAGES = "languages"
+    HELD_INBOUND = "held_inbound"
+    BLOCKED_OUTBOUND = "blocked_outbound"
+    CAPABILITY = "capability"
+
+
 def register(root: typer.Typer) -> None:
     """Add these commands."""
     root.add_typer(org, name="org")
@@ -31,21 +47,27 @@ def register(root: typer.Typer) -> None:
 
 
 @org.command("list")
-def list_organizations(config: Config = None, as_json: Json = False) -> None:
-    """Print all organizations."""
+def list_organizations(
+    main: Annotated[str | None, typer.Option("--org", metavar="O", help="Only this one and those below it.")] = None,
+    after: After = "",
+    limit: Limit = 1000,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Print organizations and the settings in force, by id."""
     from consent.organizations import organizations
     from jobs.build import assembled
 
     with assembled(config) as parts, parts.database.read() as tx:
-        found = organizations(tx)
-    rows = [{"id": one.id, "main": one.main, "parent": one.parent, "name": one.name} for one in found]
+        found = [one for one in organizations(tx, main) if one.id > after][:limit]
+        rows = [_row(tx, one) for one in found]
     if as_json:
         print_lines(rows)
-    else:
-        print_table(
-            ("ID", "MAIN", "PARENT", "NAME"), (row.values() for row in rows),
-            empty="No organization yet: `assent org create acme --name 'Acme Bank'`.",
-        )  # fmt: skip
+        return
+    keys = ("id", "parent", "name", "mode", "group_messaging", "opt_out_scope", "default_region", "languages")
+    columns = ("ID", "PARENT", "NAME", "MODE", "GROUP MESSAGING", "SCOPE", "REGION", "LANGUAGES")
+    table = ([_plain(row[key]) for key in keys] for row in rows)
+    print_table(columns, table, empty="No organization yet: `assent org create acme --name 'Acme Bank'`.")
 
 
 @org.command()
@@ -62,63 +84,58 @@ def create(
 
     with assembled(config) as parts, parts.database.write() as tx:
         made = create_organization(tx, org_id, name, parent=parent, actor=host_actor(), now=now())
+        row = _row(tx, made)
     if as_json:
-        print_object({"id": made.id, "main": made.main, "parent": made.parent, "name": made.name})
+        print_object(row)
     else:
-        print(f"{made.id} is there" + (f", below {made.parent}" if made.parent else ""))
+        print(f"made {made.id}" + (f", below {made.parent}" if made.parent else ""))
 
 
 @org.command("set")
 def set_organization(
     org_id: OrgId,
-    key: Annotated[str, typer.Argument(metavar="KEY", help="opt_out_scope, default_region, languages, …")],
-    value: Annotated[str, typer.Argument(metavar="VALUE")],
+    key: Annotated[Key, typer.Argument(metavar="KEY", help=f"One of {', '.join(Key)}.")],
+    value: Annotated[
+        str,
+        typer.Argument(metavar="VALUE", help="Of languages: comma-separated; of capability: ordered or not_ordered."),
+    ],
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Set what an organization decides for itself: opt_out_scope, default_region, languages (comma-separated),
-    held_inbound, blocked_outbound, or capability (ordered, not_ordered).
-    """
-    from consent.organizations import set_setting
+    """Set what an organization decides for itself; it rules from the next message on, in every process."""
+    from consent.organizations import organization, set_setting
     from jobs.build import assembled, host_actor
 
     with assembled(config) as parts, parts.database.write() as tx:
-        set_setting(tx, org_id, key, value, actor=host_actor(), now=now())
-    _tell(as_json, org_id, key, value)
+        set_setting(tx, org_id, key.value, value, actor=host_actor(), now=now())
+        row = _row(tx, organization(tx, org_id))
+    if as_json:
+        print_object(row)
+    else:
+        print(f"{org_id}: {key.value} is {_plain(row[key.value])}")
 
 
 @feature.command("list")
 def list_features(org_id: OrgId, config: Config = None, as_json: Json = False) -> None:
-    """Print what is switched on for an organization, and its settings in force."""
-    from consent.organizations import organization, read_policies
+    """Print what is switched on for an organization; an opt-in service that was not ordered isn't shown."""
+    from jobs.asking import found_organization
     from jobs.build import assembled
 
     with assembled(config) as parts, parts.database.read() as tx:
-        try:
-            one = organization(tx, org_id)
-        except LookupError as error:
-            raise Problem(Exit.USAGE, "there is no organization of this id: see `assent org list`") from error
-        policy = read_policies(tx, one.main)[org_id]
-    told = {
-        "organization": org_id,
-        "mode": policy.mode.value,
-        "sms_opt_in": policy.mode.value == "consent",
-        "group_messaging": policy.group_messaging,
-        "capability": "ordered" if policy.capability else "not_ordered",
-        "opt_out_scope": policy.scope.value,
-        "languages": list(policy.languages),
-        "default_region": policy.default_region,
-    }
+        one, policy = found_organization(tx, org_id)
+        row = _row(tx, one)
+    told = {"sms_opt_in": "on" if row["mode"] == "consent" else "off", "mode": row["mode"]} if policy.capability else {}
+    told["group_messaging"] = row["group_messaging"]
     if as_json:
-        print_object(told)
+        print_lines({"org": org_id, "feature": name, "value": value} for name, value in told.items())
     else:
-        print_table(("FEATURE", "VALUE"), ((name, _plain(value)) for name, value in told.items()))
+        print_table(("FEATURE", "VALUE"), told.items())
 
 
 @feature.command("set")
 def set_feature(
     org_id: OrgId,
-    name: Feature,
+    name: Annotated[Feature, typer.Argument(metavar="FEATURE", help=f"One of {', '.join(Feature)}.")],
     value: Annotated[str, typer.Argument(metavar="VALUE", help="on or off; of mode: off, consent or disclaimer.")],
     config: Config = None,
     as_json: Json = False,
@@ -137,33 +154,43 @@ def set_feature(
             organizations.set_mode(tx, org_id, Mode(value), actor=actor, now=at)
         else:
             organizations.set_feature(tx, org_id, name.value, value == "on", actor=actor, now=at)
-    _tell(as_json, org_id, name.value, value)
+    if as_json:
+        print_object({"org": org_id, "feature": name.value, "value": value})
+    else:
+        print(f"{org_id}: {name.value} is {value}")
 
 
 @line.command("list")
-def list_lines(org_id: OrgId, config: Config = None, as_json: Json = False) -> None:
-    """Print the lines of an organization and whose they are."""
+def list_lines(
+    org_id: OrgId, after: After = "", limit: Limit = 1000, config: Config = None, as_json: Json = False
+) -> None:
+    """Print the lines of an organization and whose they are: registered, or known by the last text from them."""
+    from consent import lines
     from consent.canonical import timestamp
-    from consent.lines import list_lines as read_lines
+    from jobs.asking import found_organization
     from jobs.build import assembled
 
     with assembled(config) as parts, parts.database.read() as tx:
-        main, sub, _ = _organization(tx, org_id)
-        found = read_lines(tx, main, sub_organization=sub)
+        one, policy = found_organization(tx, org_id)
+        found = lines.list_lines(tx, one.main, sub_organization=policy.sub_organization, after=after, limit=limit)
     rows = [
         {
-            "line": one.line,
-            "organization": one.sub_organization or main,
-            "employee": {"id": one.employee_id, "name": one.employee_name},
-            "since": timestamp(one.since),
+            "org": known.sub_organization or one.main,
+            "line": known.line,
+            "employee": {"id": known.employee_id, "name": known.employee_name},
+            "since": timestamp(known.since),
+            "registered": known.registered,
         }
-        for one in found
+        for known in found
     ]
     if as_json:
         print_lines(rows)
-    else:
-        table = ((one.line, one.employee_id, one.employee_name, timestamp(one.since)) for one in found)
-        print_table(("LINE", "EMPLOYEE", "NAME", "SINCE"), table, empty="No line is known yet.")
+        return
+    columns = ("LINE", "EMPLOYEE", "NAME", "SINCE", "REGISTERED")
+    table = (
+        (k.line, k.employee_id, k.employee_name, timestamp(k.since), "yes" if k.registered else "no") for k in found
+    )
+    print_table(columns, table, empty="No line is known yet: `assent line set ORG LINE --employee ID --name N`.")
 
 
 @line.command("set")
@@ -177,46 +204,46 @@ def set_line(
 ) -> None:
     """Register a line to an employee; with another employee its conversations begin anew (an opt-out stays)."""
     from consent import lines
-    from consent.numbers import NumberError, read_number
     from consent.tags import Tags
+    from jobs import asking
     from jobs.build import assembled, host_actor
     from sync.migrate import tag_key
 
     with assembled(config) as parts, parts.database.write() as tx:
-        main, sub, region = _organization(tx, org_id)
-        try:
-            read = read_number(number, region)
-        except NumberError as error:
-            raise Problem(Exit.USAGE, f"LINE {error}") from error
+        one, policy = asking.found_organization(tx, org_id)
         done = lines.set_line(
-            tx, Tags(tag_key(tx)), main, read, employee, name, sub_organization=sub, actor=host_actor(), now=now()
-        )
+            tx, Tags(tag_key(tx)), one.main, asking.number(number, "line", policy), employee, name,
+            sub_organization=policy.sub_organization, actor=host_actor(), now=now(),
+        )  # fmt: skip
     if as_json:
-        told = {"id": employee, "name": name}
-        print_object({"line": read, "organization": org_id, "employee": told, "begun_anew": done.begun_anew})
+        told = {"id": done.line.employee_id, "name": done.line.employee_name}
+        entries = [entry.id for entry in done.entries]
+        print_object({"org": org_id, "line": done.line.line, "employee": told, "entries": entries})
     else:
-        print(f"registered; {done.begun_anew} conversations begin anew")
+        print("registered" if done.entries else "registered so already", end="")
+        print(f"; {done.begun_anew:,} conversations begin anew" if done.begun_anew else "")
 
 
-def _organization(tx: Any, org_id: str) -> tuple[str, str | None, str]:
-    """Return an organization's main one, its own id where it is below that, and its default region."""
-    from consent.organizations import organization, read_policies
+def _row(tx: Any, one: Any) -> dict[str, Any]:
+    """Return an organization with the settings in force, in the words that set them."""
+    from consent.organizations import read_policies
 
-    try:
-        one = organization(tx, org_id)
-    except LookupError as error:
-        raise Problem(Exit.USAGE, "there is no organization of this id: see `assent org list`") from error
-    return one.main, one.id if one.parent is not None else None, read_policies(tx, one.main)[one.id].default_region
+    policy = read_policies(tx, one.main)[one.id]
+    return {
+        "id": one.id,
+        "main": one.main,
+        "parent": one.parent,
+        "name": one.name,
+        "mode": policy.mode.value,
+        "group_messaging": "on" if policy.group_messaging else "off",
+        "capability": "ordered" if policy.capability else "not_ordered",
+        "opt_out_scope": policy.scope.value,
+        "default_region": policy.default_region,
+        "languages": list(policy.languages),
+        "held_inbound": policy.held_inbound,
+        "blocked_outbound": policy.blocked_outbound,
+    }
 
 
-def _tell(as_json: bool, org_id: str, key: str, value: str) -> None:
-    if as_json:
-        print_object({"organization": org_id, key: value})
-    else:
-        print(f"{org_id}: {key} is {value}")
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(value)
-    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
+def _plain(value: Any) -> Any:
+    return ", ".join(value) if isinstance(value, list) else value

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -111,18 +112,17 @@ def test_nothing_of_the_demo_is_still_running_when_it_has_ended(second_run, plac
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_a_demo_that_is_ended_half_way_takes_its_children_along(place, second_run, number, code):
-    process = begin(place)
-
-    wait_for(lambda: b"Break 1" in (place / "told").read_bytes())
-    children = running_for(place)
-    process.send_signal(number)
-    ended = process.wait(PATIENCE)
-
-    assert ended == code
-    assert len(children) >= 2, "both of its programs should have been running"
+    with begun(place) as process:
+        wait_for(lambda: b"Break 1" in (place / "told").read_bytes(), process)
+        children = running_for(place)
+        process.send_signal(number)
+        ended = process.wait(PATIENCE)
     if number == signal.SIGKILL:
         # It can't have waited for them: they see for themselves that it is gone.
         wait_for(lambda: not running_for(place))
+
+    assert ended == code
+    assert len(children) >= 2, "both of its programs should have been running"
     assert running_for(place) == []
     assert b"Traceback" not in (place / "told").read_bytes()
 
@@ -170,11 +170,18 @@ def demo(place, *arguments, **variables):
     )  # fmt: skip
 
 
-def begin(place):
+@contextmanager
+def begun(place):
+    """Give a demo at work that tells into a file; it is ended in any case."""
     with (place / "told").open("wb") as told:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [ASSENT, "demo"], cwd=place, env=bare() | {"PYTHONUNBUFFERED": "1"}, stdout=told, stderr=told
         )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def bare():
@@ -195,8 +202,9 @@ def running_for(place):
     return found
 
 
-def wait_for(true):
+def wait_for(true, process=None):
     until = time.monotonic() + PATIENCE
     while not true():
+        assert process is None or process.poll() is None, "it ended too early"
         assert time.monotonic() < until, "waited in vain"
         time.sleep(0.02)
