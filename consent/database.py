@@ -134,13 +134,14 @@ def explain(error: DBAPIError) -> str:
 
 
 def is_outage(error: DBAPIError) -> bool:
-    """Tell a database that is away, locked or full from one that refuses what it was given."""
-    if error.connection_invalidated:
-        return True
-    return type(error.orig).__name__ in {"OperationalError", "InterfaceError", "AdminShutdown", "CannotConnectNow",
-                                         "DiskFull", "ReadOnlySqlTransaction", "TooManyConnections",
-                                         "IdleInTransactionSessionTimeout", "CrashShutdown"}  # fmt: skip
+    """Tell a database that is away, locked, full or damaged from one that refuses what it was given."""
+    kinds = [kind.__name__ for kind in type(error.orig).__mro__]
+    # A driver that can't hand a value over says so by ProgrammingError itself, a server by a kind of it.
+    refused = kinds[0] == "ProgrammingError" or not _REFUSALS.isdisjoint(kinds)
+    return error.connection_invalidated or not refused
 
+
+_REFUSALS = frozenset({"DataError", "IntegrityError", "ProgramLimitExceeded"})
 
 _ADVICE = (
     ("readonly", "the database is read-only: make its file and folder writable, or point [database] url elsewhere"),

@@ -83,7 +83,7 @@ def _employee(given: Any, flags: list[str]) -> tuple[str | None, str | None]:
     name = given.get("name")
     if name is not None and not isinstance(name, str):
         raise MessageError("invalid_message", "`employee.name` is a text")
-    return _mended(given["id"], flags)[:200], _mended(name, flags)[:400] if name else None
+    return _storable(given["id"], flags)[:200], _storable(name, flags)[:400] if name else None
 
 
 def _sent_at(given: Any, received_at: int, flags: list[str]) -> int:
@@ -151,6 +151,14 @@ def _mended(text: str, flags: list[str]) -> str:
     if "repaired" not in flags:
         flags.append("repaired")
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _storable(text: str, flags: list[str]) -> str:
+    """Return what a column of text can hold, too: PostgreSQL's have no place for a NUL."""
+    mended = _mended(text.replace("\x00", "\ufffd"), flags)
+    if mended != text and "repaired" not in flags:
+        flags.append("repaired")
+    return mended
 
 
 def _clean(text: str) -> bool:

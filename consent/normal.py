@@ -120,7 +120,7 @@ def holds_floor_word(text: str) -> bool:
     if not text.isascii():
         text = _LONG_RUN.sub(r"\1", _invisible().sub("", _BLANKS.sub(" ", text)))
         text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    return FLOOR_PATTERN.search(text.lower()) is not None
+    return FLOOR_PATTERN.search(text.lower().replace("'", "")) is not None
 
 
 _LINE_AT_MOST = 200

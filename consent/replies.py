@@ -211,9 +211,11 @@ def _heard(said: Plain, whole: str, forms: list[str], lexicon: _Lexicon) -> _Fou
 def _flagged(text: str, said: Plain, forms: list[str], lexicon: _Lexicon) -> _Found:
     """Read tiers 9 and 10: what stays a text, and whether a person should look at it."""
     for form in forms:
-        floor = FLOOR_PATTERN.search(form)
+        floor = FLOOR_PATTERN.search(form.replace("'", ""))
         if floor is not None:
             return _Found(Heard.TEXT, 9, floor[0], "phrase")
+        if lexicon.triggers.isdisjoint(tokens_of(form)):
+            continue
         for sentence in _split(form):
             tokens = tokens_of(sentence)
             phrase = holds_revocation(tokens)

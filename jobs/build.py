@@ -93,11 +93,10 @@ class Parts:
         portal.upgrade(self.portal_database)
         self.prepare()
 
-    def require_schema(self) -> None:
-        """Raise SchemaError unless both have it."""
+    def require_portal_schema(self) -> None:
+        """Raise SchemaError unless the tables of the portal we host are at this program's version."""
         from connectors.portal import migrate as portal
 
-        require(self.database)
         if portal.current(self.portal_database) != portal.newest():
             raise SchemaError("the portal's tables aren't at this program's version: run `assent db upgrade`")
 
@@ -128,7 +127,7 @@ def assembled(config: Path | None = None, *, schema: bool = True) -> Iterator[Pa
     parts = Parts(load_settings(config))
     try:
         if schema:
-            parts.require_schema()
+            require(parts.database)
         yield parts
     finally:
         parts.close()

@@ -21,7 +21,7 @@ REDACTED = "[redacted]"
 
 _PERSONAL = frozenset((
     "contact", "line", "employee", "employee_id", "employee_name", "contact_name", "name", "text", "raw", "media",
-    "note", "value", "values", "body", "message", "message_id", "number", "phone", "recipients", "group", "from", "to",
+    "note", "value", "values", "body", "message", "message_id", "phone", "recipients", "group", "from", "to",
     "caption", "query", "secret", "token", "password", "authorization", "private_key", "client_secret", "assertion",
     "cookie", "parameters", "params",
 ))  # fmt: skip

@@ -31,6 +31,8 @@ def run_server(
         configure_logs(server.log_level)
         # First what can be wrong, then what must be ended.
         token = _token(parts) if http else None
+        if http:
+            parts.require_portal_schema()
         listening = _listen(host or server.host, server.port if port is None else port) if http else None
         wake = stack.enter_context(_deliveries(parts)) if jobs else _nobody
         if listening is None or token is None:
@@ -88,8 +90,10 @@ def _serve_http(parts: Parts, intake: Intake, token: str, listening: socket.sock
     address, port = listening.getsockname()[:2]
     log.info("server.started", url=f"http://{f'[{address}]' if ':' in address else address}:{port}", pid=os.getpid())
     # On a signal it stops listening, finishes the requests at work, and then raises the signal again for us.
-    running.run(sockets=[listening])
-    log.info("server.stopped")
+    try:
+        running.run(sockets=[listening])
+    finally:
+        log.info("server.stopped")
 
 
 @contextmanager

@@ -41,7 +41,7 @@ class Cutter:
         self._accepting.join()
         self._listening.close()
         for relay in self._relays:
-            relay.join()
+            relay.join(1.0)
 
     def _accept(self) -> None:
         while not self._closed.is_set():

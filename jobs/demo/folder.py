@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from connectors.salesforce.standin.standin import Address
 from jobs.exits import Exit, Problem
@@ -31,24 +32,15 @@ def own_folder(folder: Path) -> Iterator[Path]:
     """
     root = folder.absolute()
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        if any(root.iterdir()) and not (root / _MARKER).is_file():
-            advice = "holds files that no demo made: name another folder with --folder"
-            raise Problem(Exit.USAGE, f"{folder} {advice}")
-        with (root / _MARKER).open("a+", encoding="utf-8") as marker:
-            _lock(marker.fileno(), folder)
-            marker.truncate(0)
-            marker.write(_TOLD)
-            marker.flush()
-            _empty(root)
-            (root / LOGS).mkdir()
-            yield root
+        marker = _mark(root, folder)
     except OSError as error:
-        if error.filename is None or not Path(error.filename).is_relative_to(root):
-            raise
-        raise Problem(
-            Exit.SETTINGS, f"{folder} can't be used ({error.strerror}): name another folder with --folder"
-        ) from error
+        told = f"{folder} can't be used ({error.strerror}): name another folder with --folder"
+        raise Problem(Exit.SETTINGS, told) from error
+    with marker:
+        _lock(marker.fileno(), folder)
+        _empty(root)
+        (root / LOGS).mkdir()
+        yield root
 
 
 def write_settings(root: Path, standin: Address, *, portal_port: int) -> None:
@@ -85,9 +77,18 @@ kind = "portal"
 url = "http://127.0.0.1:{portal_port}/portal"
 secret_file = "{KEYS}/portal-secret"
 """
-    draft = root / f"{LOGS}/{SETTINGS}.new"
-    draft.write_text(text, "utf-8")
-    draft.replace(root / SETTINGS)
+    (root / SETTINGS).write_text(text, "utf-8")
+
+
+def _mark(root: Path, folder: Path) -> IO[str]:
+    root.mkdir(parents=True, exist_ok=True)
+    if any(root.iterdir()) and not (root / _MARKER).is_file():
+        raise Problem(Exit.USAGE, f"{folder} holds files that no demo made: name another folder with --folder")
+    marker = (root / _MARKER).open("a", encoding="utf-8")
+    if marker.tell() == 0:
+        marker.write(_TOLD)
+        marker.flush()
+    return marker
 
 
 def _lock(descriptor: int, folder: Path) -> None:

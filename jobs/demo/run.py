@@ -59,7 +59,7 @@ def run(folder: Path, *, as_json: bool) -> int:
 
 
 def _set_up(root: Path, shown: Path, teller: Teller, stack: ExitStack) -> Stage:
-    teller.title("A demo of Assent: one text, all the way. It needs no account and leaves this machine alone.")
+    teller.title("Assent, one text all the way: a demo that needs no account and writes to its own folder only.")
     teller.step(f"Set up in {shown}")
     standin = start_standin(root)
     stack.callback(standin.end)
@@ -110,7 +110,10 @@ def _check(stage: Stage, teller: Teller) -> Checked:
     teller.step("Verify the three against the ledger")
     checked = check_all(stage.parts, stage.root / ARCHIVE)
     for ledger in checked.ledgers:
-        teller.row(ledger.subject, ledger.problem or f"{ledger.entries} entries: every number, hash and root is right")
+        if ledger.entries or ledger.problem:
+            teller.row(
+                ledger.subject, ledger.problem or f"{ledger.entries} entries: every number, hash and root is right"
+            )
     for one in checked.destinations:
         teller.row(one.name, "; ".join(one.problems) if one.problems else one.how)
     return checked
@@ -133,7 +136,7 @@ def _commands(folder: Path, checked: Checked) -> dict[str, str]:
     """Return what to try next: commands that work as they stand, from the current directory."""
     assent, config = _program(), f"--config {quote(str(folder / SETTINGS))}"
     package, state = checked.package, folder / STANDIN
-    standin = f"{sys.executable} -m connectors.salesforce.standin"
+    standin = f"{_from_here(Path(sys.executable))} -m connectors.salesforce.standin"
     return {
         "what each destination is owed": f"{assent} status {config}",
         "a STOP as the ledger keeps it": f"{assent} entry show {checked.stop} {config}",
@@ -141,21 +144,23 @@ def _commands(folder: Path, checked: Checked) -> dict[str, str]:
         "every hash again": f"{assent} verify --ledger {config}",
         "the archive, without the database": f"{assent} verify --archive {quote(str(folder / ARCHIVE))} {config}",
         "the portal": f"{assent} serve {config}",
-        "the Salesforce stand-in": f"{standin} --package {quote(str(package))} --state {quote(str(state))}",
+        "the Salesforce stand-in": f"{standin} --package {_from_here(package)} --state {quote(str(state))}",
         "with these two running": f"{assent} reconcile {config}",
     }
 
 
 def _program() -> str:
     """Return how this program was called, as a shell would find it again."""
-    called = Path(sys.argv[0])
-    found = shutil.which("assent")
+    called, found = Path(sys.argv[0]), shutil.which("assent")
     if called.name != "assent" or (found and Path(found).resolve() == called.resolve()):
         return "assent"
-    try:
-        return quote(str(called.relative_to(Path.cwd())))
-    except ValueError:
-        return quote(str(called))
+    return _from_here(called)
+
+
+def _from_here(path: Path) -> str:
+    """Return a path for a shell, from the current directory where it lies below."""
+    here = Path.cwd()
+    return quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 def _document(

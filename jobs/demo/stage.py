@@ -16,6 +16,9 @@ from sync.intake import Intake
 from sync.status import status
 from sync.workers import sync_now
 
+#: How long deliveries may take to end when the demo is interrupted, seconds.
+_END = 10.0
+
 #: A destination's row of `assent status --json`, by its name.
 Standing = Mapping[str, Mapping[str, Any]]
 
@@ -79,23 +82,26 @@ class Stage:
 
     def sync(self) -> None:
         """Deliver all that is owed, as `assent sync` does."""
-        try:
-            sync_now(self.parts.database, self.parts.destinations, self.parts.rules, stop=self._stop)
-        except BaseException:
-            self._stop.set()  # its threads end after the batch at hand
-            raise
+        with self.syncing():
+            pass
 
     @contextmanager
     def syncing(self) -> Iterator[threading.Thread]:
         """Deliver in the background; the end of the block waits for it."""
-        thread = threading.Thread(target=self.sync, name="sync")
+        failed: list[BaseException] = []
+        thread = threading.Thread(target=self._sync, args=(failed,), name="sync")
         thread.start()
         try:
             yield thread
             thread.join()
         except BaseException:
+            # We are being ended: what is in flight ends after its batch, or with the one who doesn't answer.
             self._stop.set()
+            self.standin.kill()
+            thread.join(_END)
             raise
+        for error in failed:
+            raise error
 
     def status(self) -> Standing:
         """Return each destination's row."""
@@ -113,3 +119,9 @@ class Stage:
         """Stop what is at work."""
         self._stop.set()
         self._intake.close()
+
+    def _sync(self, failed: list[BaseException]) -> None:
+        try:
+            sync_now(self.parts.database, self.parts.destinations, self.parts.rules, stop=self._stop)
+        except BaseException as error:
+            failed.append(error)

@@ -53,7 +53,13 @@ class Place:
         """Run a command to its end; `under` is a program that starts it."""
         command = [*under, str(Path(sys.executable).parent / "assent"), *map(str, arguments)]
         ended = subprocess.run(
-            command, cwd=self.folder, env=self.environ(**environ), input=told, capture_output=True, text=True, timeout=60
+            command,
+            cwd=self.folder,
+            env=self.environ(**environ),
+            input=told,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         return Ended(ended.returncode, ended.stdout, ended.stderr)
 
@@ -106,7 +112,7 @@ def text() -> Callable[..., dict[str, Any]]:
         return {
             "id": f"SM{count}", "org": "acme", "channel": "sms", "sender": sender, "line": "+14155550100",
             "employee": {"id": "e1", "name": "Ann Lee"}, "contact": "+14045550123", "text": text,
-            "sent_at": f"2026-11-23T{at}:00Z", **more,
+            "sent_at": f"2024-05-06T{at}:00Z", **more,
         }  # fmt: skip
 
     return write

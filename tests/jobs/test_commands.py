@@ -1,0 +1,180 @@
+"""The command line as scripts use it: real processes, what they print where, and the codes that they end with."""
+
+import json
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("fastapi", "uvicorn", "starlette", "sqlalchemy", "alembic", "requests", "simple_salesforce", "pydantic",
+         "phonenumbers", "cryptography", "apscheduler", "jinja2", "boto3", "fpdf")  # fmt: skip
+
+
+def lines_of(*texts):
+    return "".join(json.dumps(one) + "\n" for one in texts)
+
+
+def test_help_imports_nothing_heavy(bare):
+    show = "import sys; from jobs.cli.main import app; app(['--help'], standalone_mode=False); print(*sys.modules)"
+
+    ended = bare.run("-c", show, under=(sys.executable, "-c", "import os,sys; os.execv(sys.executable, sys.argv[1:])"))
+
+    assert ended.code != 0 or ended.out
+    found = _modules(bare, show)
+    assert "typer" in found
+    assert not set(HEAVY) & found
+
+
+def _modules(bare, show):
+    import subprocess
+
+    ended = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True)
+    return set(ended.stdout.splitlines()[-1].split())
+
+
+def test_an_organization_is_set_up_by_commands_and_rules_follow_from_there(place, text):
+    assert place.run("org", "create", "acme", "--name", "Acme Bank").code == 0
+    assert place.run("--json", "feature", "set", "acme", "sms_opt_in", "on").json["value"] == "on"
+    assert place.run("org", "set", "acme", "languages", "en,es").code == 0
+    assert place.run("line", "set", "acme", "(415) 555-0100", "--employee", "e1", "--name", "Ann Lee").code == 0
+
+    taken = place.run("ingest", "-", told=lines_of(text("Hello", employee=None)))
+
+    assert taken.code == 0
+    assert taken.lines[0]["verdict"] == "held"
+    assert "Ann Lee" in taken.lines[0]["auto_messages"][0]["text"]
+    [told] = place.run("org", "list", "--json").lines
+    assert (told["mode"], told["languages"]) == ("consent", ["en", "es"])
+    [line] = place.run("line", "list", "acme", "--json").lines
+    assert (line["line"], line["employee"]) == ("+14155550100", {"id": "e1", "name": "Ann Lee"})
+    features = place.run("feature", "list", "acme", "--json").lines
+    assert {one["feature"]: one["value"] for one in features} == {
+        "sms_opt_in": "on", "mode": "consent", "group_messaging": "off",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (("feature", "set", "acme", "group_messaging", "on"), 8, "sms_opt_in is on"),
+        (("feature", "set", "nobody", "sms_opt_in", "on"), 2, "assent org list"),
+        (("feature", "set", "acme", "sms_opt_in", "maybe"), 2, "on, off"),
+        (("org", "create", "system", "--name", "S"), 2, "not `system`"),
+        (("org", "set", "acme", "opt_out_scope", "world"), 2, "pair, sub_org, org"),
+        (("line", "set", "acme", "12", "--employee", "e1", "--name", "A"), 2, "`line` has too"),
+        (("consent", "show", "+14045550123", "--at", "yesterday"), 2, "--at"),
+        (("consent", "show", "+14045550123", "--org", "nobody"), 2, "assent org list"),
+        (("ingest", "nowhere.jsonl"), 2, "can't be read"),
+        (("entry", "show", "acme-000000009999"), 2, "no entry"),
+        (("sync", "--destination", "mars"), 2, "archive"),
+        (("verify", "--archive", "nowhere"), 5, "mount it"),
+    ],
+)
+def test_a_wrong_call_says_what_to_do_and_ends_with_its_code(acme, arguments, code, told):
+    ended = acme.run(*arguments)
+
+    assert (ended.code, ended.out) == (code, "")
+    assert told in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_conversation_goes_all_the_way(acme, text):
+    texts = [text("Hi", sender="employee"), text("YES", "10:02"), text("STOP", "10:10"), {"id": "bad"}]
+    (acme.folder / "texts.jsonl").write_text(lines_of(*texts))
+
+    taken = acme.run("ingest", "texts.jsonl")
+    again = acme.run("ingest", "texts.jsonl")
+
+    assert taken.code == again.code == 3
+    assert taken.out == again.out
+    assert [one.get("state") for one in taken.lines] == ["pending", "opted_in", "opted_out", None]
+    stop = taken.lines[2]["entries"][1]
+    [told] = acme.run("consent", "show", "4045550123", "--at", "2024-05-06T10:05:00Z", "--json").json
+    assert (told["allowed"], told["state"], told["entry"]) == (True, "opted_in", taken.lines[1]["entries"][1])
+    [told] = acme.run("--json", "consent", "show", "+14045550123", "--org", "acme").json
+    assert (told["allowed"], told["state"], told["entry"]) == (False, "opted_out", stop)
+    entry = acme.run("entry", "show", stop, "--json").json
+    assert (entry["id"], entry["body"]["decision"], entry["values"]["contact"]["value"]) == (
+        stop, "opted_out", "+14045550123",
+    )  # fmt: skip
+
+    synced = acme.run("sync", "--json")
+
+    assert (synced.code, synced.json["destinations"][0]["owed"]) == (0, 0)
+    told = acme.run("status", "--json").json
+    [ledger] = [one for one in told["ledgers"] if one["organization"] == "acme"]
+    assert ledger["size"] == synced.json["destinations"][0]["settled"]
+    verified = acme.run("verify", "--ledger", "--archive", "var/archive", "--json")
+    assert (verified.code, verified.json["ok"]) == (0, True)
+    exported = acme.run("export", "--org", "acme", "-o", "-")
+    assert [one["seq"] for one in exported.lines] == list(range(ledger["size"]))
+
+
+def test_a_changed_byte_in_the_archive_is_named_and_ends_6(acme, text):
+    acme.run("ingest", "-", told=lines_of(text("STOP")))
+    acme.run("sync")
+    segment = acme.folder / "var/archive/acme/consent/000000000000.segment.jsonl"
+    segment.chmod(0o600)
+    data = segment.read_bytes()
+    segment.write_bytes(data.replace(b"opted_out", b"opted_in_", 1))
+
+    ended = acme.run("verify", "--archive", "var/archive", ASSENT_CONFIG="/nowhere/settings.toml")
+
+    assert ended.code == 6
+    assert "acme/consent/000000000000.segment.jsonl" in ended.out
+    assert "+14045550123" not in ended.out + ended.err
+
+
+def test_a_stop_with_half_an_emoji_is_taken(acme, text):
+    cut = lines_of(text("Hi", sender="employee")) + json.dumps(text("STOP")).replace("STOP", r"STOP \ud83d") + "\n"
+    no_id = json.dumps(text("STOP", id="SM?")).replace("SM?", r"SM\ud83d") + "\n"
+
+    ended = acme.run("ingest", "-", told="\ufeff" + cut + no_id + "not JSON\n" + "[" * 100_000 + "\n")
+
+    assert ended.code == 3
+    assert [one.get("state") for one in ended.lines] == ["pending", "opted_out", None, None, None]
+    assert ended.lines[1]["flags"] == ["repaired"]
+    assert [one["id"] for one in ended.lines[2:]] == ["SM\ud83d", None, None]
+
+
+def test_an_ingest_that_was_killed_is_taken_again_with_the_same_answers(acme, text):
+    texts = [text("Hello", contact=f"+1404555{n:04}") for n in range(100, 4100)]
+    (acme.folder / "texts.jsonl").write_text(lines_of(*texts))
+    killed = acme.start("ingest", "texts.jsonl")
+    answered = [killed.stdout.readline() for _ in range(20)]
+    killed.kill()
+    answered += [line for line in killed.stdout if line.endswith("\n")]
+    killed.communicate()
+
+    ended = acme.run("ingest", "texts.jsonl")
+
+    assert killed.returncode == -signal.SIGKILL
+    assert len(answered) < len(texts)
+    assert ended.code == 0
+    answers = ended.out.splitlines(keepends=True)
+    assert answers[: len(answered)] == answered
+    assert len(answers) == len(texts)
+    entries = [entry for one in ended.lines for entry in one["entries"]]
+    assert len(set(entries)) == len(entries) == 3 * len(texts)
+    assert acme.run("verify").code == 0
+
+
+def test_init_makes_what_a_start_needs_and_keeps_what_is_there(bare):
+    made = bare.run("init", "--json")
+    (bare.folder / "settings.toml").open("a").write("# mine\n")
+    again = bare.run("init", "--json")
+
+    assert made.code == again.code == 0
+    names = {Path(path).name for path in made.json["made"]}
+    assert {"settings.toml", "api-token", "portal-secret"} <= names
+    assert again.json["made"] == []
+    assert (bare.folder / "settings.toml").read_text().endswith("# mine\n")
+    assert (bare.folder / "var/keys/api-token").stat().st_mode & 0o077 == 0
+    assert bare.run("db", "current").code == 0
+
+
+def test_the_settings_file_of_this_folder_is_the_one_that_init_writes():
+    root = Path(__file__).parents[2]
+
+    assert (root / "settings.toml").read_bytes() == (root / "jobs/settings/template.toml").read_bytes()
