@@ -146,7 +146,7 @@ def set_feature(tx: Connection, id: str, feature: str, on: bool, *, actor: str, 
     if feature == "sms_opt_in":
         set_mode(tx, id, Mode.CONSENT if on else Mode.OFF, actor=actor, now=now)
         return
-    one, policy = _for_change(tx, id)
+    one, policy = for_change(tx, id)
     if on and policy.mode is not Mode.OFF:
         raise ForbiddenError(
             "group_messaging can't be switched on while sms_opt_in is on: switch sms_opt_in off first "
@@ -157,7 +157,7 @@ def set_feature(tx: Connection, id: str, feature: str, on: bool, *, actor: str, 
 
 def set_mode(tx: Connection, id: str, mode: Mode, *, actor: str, now: int) -> None:  # noqa: A002
     """Set a main organization's consent mode for its whole account."""
-    one, policy = _for_change(tx, id)
+    one, policy = for_change(tx, id)
     if mode is not Mode.OFF and not policy.capability:
         raise ForbiddenError(
             "SMS Opt-in was not ordered for this organization: have your admin team reach out to support, "
@@ -175,7 +175,7 @@ def set_setting(tx: Connection, id: str, key: str, value: str, *, actor: str, no
     """Set one of `SETTINGS`, given as a person writes it; languages are separated by commas."""
     if key not in SETTINGS:
         raise SettingError(f"a setting is one of {', '.join(SETTINGS)}")
-    one, policy = _for_change(tx, id, below=key != "capability")
+    one, policy = for_change(tx, id, below=key != "capability")
     setting: Any = _SETTING[key](value.strip())
     before = {"capability": policy.capability, "opt_out_scope": policy.scope.value, "languages": list(policy.languages)}
     if key == "opt_out_scope":
@@ -215,7 +215,7 @@ def _is_below(tree: Mapping[str, Organization], one: Organization, id: str) -> b
     return False
 
 
-def _for_change(tx: Connection, id: str, *, below: bool = False) -> tuple[Organization, Policy]:  # noqa: A002
+def for_change(tx: Connection, id: str, *, below: bool = False) -> tuple[Organization, Policy]:  # noqa: A002
     """Return an organization as it stands under its ledger's lock, so that of two changes one sees the other.
 
     With `below` it may be a sub-organization.

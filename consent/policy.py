@@ -58,7 +58,7 @@ class Policy:
         """Return a text in a language, else in the organization's first, else the default."""
         own = self.texts.get(key, {})
         for spoken in (language, self.languages[0]):
-            if spoken in own:
+            if spoken in own and own[spoken]["text"] is not None:  # None: the default was restored
                 text = str(own[spoken]["text"])
                 return Template(key, text, int(own[spoken]["version"]), digest(text), spoken)
         return DEFAULT_TEMPLATES[key]
@@ -89,7 +89,14 @@ def policy_of(id: str, organization: str, name: str, layers: Sequence[Mapping[st
     """Work out the effective settings of an organization from the settings of those above it, main one first."""
     effective: dict[str, Any] = {}
     for layer in layers:
-        effective.update(layer)
+        for name, setting in layer.items():
+            if name in ("keywords", "texts"):  # each word and text by itself comes from the nearest that sets it
+                merged = {key: dict(spoken) for key, spoken in effective.get(name, {}).items()}
+                for key, spoken in setting.items():
+                    merged.setdefault(key, {}).update(spoken)
+                effective[name] = merged
+            else:
+                effective[name] = setting
     return Policy(
         id, organization, name,
         mode=Mode(effective.get("mode", Mode.OFF)),

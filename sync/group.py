@@ -50,7 +50,8 @@ class Group:
     def take(self, objects: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Decide and write; answers in order. A fault in one text is its own answer."""
         read = [self._read(asked) for asked in objects]
-        id_tags = [self._tags("id", asked["id"]) for asked in objects]
+        # Half a surrogate pair in an id has its tag, too; its answer says what is wrong with it.
+        id_tags = [self._tags("id", asked["id"].encode("utf-8", "surrogatepass")) for asked in objects]
         known = self._known(id_tags)
         self._standings.load(message for message in read if isinstance(message, Message))
         answers = []

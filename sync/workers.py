@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from consent.database import Database, run
+from consent.database import Database, DatabaseError, explain, run
 from consent.ledger import ledgers, newest_head
 from sync import leases, receipts
 from sync.clock import clock, database_now
@@ -123,13 +123,17 @@ def sync_now(
     """Deliver all that is owed, and all that is set aside once; destinations side by side, each to its end.
 
     Waits for another process at work, or for a dead one's lease. A suspended destination is tried once.
+    Raises DatabaseError where the database went away; what was settled until then is.
     """
     register(database, destinations, complete=False)
     keeper = Keeper(database, rules.lease_seconds)
     ended = stop or threading.Event()
     results = [Synced(destination.name) for destination in destinations]
+    troubles: list[DBAPIError] = []
     threads = [
-        threading.Thread(target=_sync_one, args=(database, destination, rules, keeper, ended, synced, progress))
+        threading.Thread(
+            target=_sync_one, args=(database, destination, rules, keeper, ended, synced, troubles, progress)
+        )
         for destination, synced in zip(destinations, results, strict=True)
     ]
     for thread in threads:
@@ -137,6 +141,8 @@ def sync_now(
     for thread in threads:
         thread.join()
     keeper.end()
+    if troubles:
+        raise DatabaseError(explain(troubles[0])) from troubles[0]
     return results
 
 
@@ -170,7 +176,7 @@ def holder_name() -> str:
 
 def _sync_one(
     database: Database, destination: Destination, rules: Rules, keeper: Keeper, stop: threading.Event, synced: Synced,
-    progress: Callable[[str, Tenure], None] | None,
+    troubles: list[DBAPIError], progress: Callable[[str, Tenure], None] | None,
 ) -> None:  # fmt: skip
     try:
         wake_suspended(database, destination.name, now_due=True)
@@ -191,6 +197,9 @@ def _sync_one(
                 if tenure.end is End.SUSPENDED:
                     break
         _tally(database, destination, names, synced)
+    except DBAPIError as error:
+        log.warning("sync.database_away", destination=destination.name, error=type(error.orig).__name__)
+        troubles.append(error)
     except Exception as error:
         log.exception("sync.failed", destination=destination.name)
         synced.away, synced.code = True, type(error).__name__

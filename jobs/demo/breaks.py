@@ -42,12 +42,12 @@ def break_salesforce(stage: Stage, texts: Texts, teller: Teller, title: str) -> 
     control = Control(stage.standin.address.control_url)
     teller.tell_taken(stage.take(texts))
     before = _tell(teller, "owed before", stage)
-    held, answered = control.counts()[_RECORDS], _answered(control)
+    held = control.counts()[_RECORDS]
     # It stores the next batch and keeps its answer to itself, so that the kill falls between the two.
-    control.arm(route="collections", mute="after")
+    fault = control.arm(route="collections", mute="after")
     with stage.syncing() as thread:
         _wait(lambda: control.counts()[_RECORDS] > held, until_ended=thread.is_alive)
-        stored, in_flight = control.counts()[_RECORDS] - held, _answered(control) == answered
+        stored, in_flight = control.counts()[_RECORDS] - held, _in_flight(control, fault)
         struck = stage.standin.kill()
     _require(struck and in_flight and stored > 0, "the kill should have struck in the middle of a batch")
     teller.row("killed", f"when it had stored {stored} records and answered for none")
@@ -121,9 +121,10 @@ def _tell(teller: Teller, when: str, stage: Stage) -> Standing:
     return standing
 
 
-def _answered(control: Control) -> int:
-    """Return how many calls with records the stand-in has answered."""
-    return int(control.journal()["counters"]["by_route"].get("collections", 0))
+def _in_flight(control: Control, fault: int) -> bool:
+    """Tell whether a call that met this fault is still waiting: the journal has those that came to an end."""
+    ended = [line for line in control.journal()["requests"] if line["fault"] == fault]
+    return control.struck(fault) == 1 and not ended
 
 
 @contextmanager

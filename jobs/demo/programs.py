@@ -1,11 +1,14 @@
 """The programs that the demo starts beside itself: the Salesforce stand-in and `assent serve`, as real processes."""
 
 import json
+import random
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,8 @@ from jobs.exits import Exit, Problem
 #: How long a program may take to begin, and to end when it is asked to; seconds.
 _BEGIN, _END = 30.0, 5.0
 _LOOK = 0.02
+#: Below what Linux (32768 on), macOS and Windows (49152 on) give to those who ask for any port.
+_PORTS = range(10_000, 16_000)
 
 
 class Program:
@@ -69,7 +74,7 @@ class Program:
 
 
 class StandIn:
-    """The Salesforce stand-in, which can be killed and started again on the same folder and port."""
+    """The Salesforce stand-in, which can be killed and started again on the same folder and ports."""
 
     address: Address
 
@@ -79,9 +84,11 @@ class StandIn:
         self.start()
 
     def start(self) -> None:
-        """Start it; without a port of its own choosing it takes that of the last start in this folder."""
+        """Start it, on the ports of the last start in this folder if there was one."""
         self._ready.unlink(missing_ok=True)
-        arguments = ("--package", str(package()), "--state", str(self._state), "--ready-file", str(self._ready))
+        arguments = ["--package", str(package()), "--state", str(self._state), "--ready-file", str(self._ready)]
+        if not self._state.exists():
+            arguments += ["--port", str(free_port()), "--control-port", str(free_port())]
         self._program = Program("salesforce-standin", arguments, self._log)
 
     def wait(self) -> None:
@@ -105,10 +112,11 @@ class Portal:
 
     def __init__(self, root: Path) -> None:
         self._log = root / LOGS / "serve.log"
+        self._from = self._log.stat().st_size if self._log.exists() else 0
         self._program = Program("serve", ("--no-jobs", "--config", str(root / SETTINGS)), self._log)
 
     def wait(self) -> str:
-        """Return its URL when it listens; the settings let it take any free port."""
+        """Return its URL when it listens."""
         url: str = self._program.wait_for(self._read_url)
         return url
 
@@ -117,21 +125,25 @@ class Portal:
         self._program.end()
 
     def _read_url(self) -> str | None:
-        for line in self._log.read_bytes().split(b"\n")[:-1]:
+        for line in self._log.read_bytes()[self._from :].split(b"\n")[:-1]:
             if b'"server.started"' in line:
                 url: str = json.loads(line)["url"]
                 return url
         return None
 
 
-def start_standin(root: Path) -> StandIn:
-    """Start the Salesforce stand-in; `wait` returns when it answers."""
-    return StandIn(root)
+def free_port() -> int:
+    """Return a port that nobody has, and that nobody is given who asks for any.
 
-
-def start_portal(root: Path) -> Portal:
-    """Start the server that hosts the portal."""
-    return Portal(root)
+    A port of the system's own choosing may belong to somebody else as soon as its owner is killed.
+    """
+    while True:
+        port = random.choice(_PORTS)  # noqa: S311 (no secret)
+        with socket.socket() as trying:
+            trying.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with suppress(OSError):
+                trying.bind(("127.0.0.1", port))
+                return port
 
 
 def package() -> Path:

@@ -17,7 +17,7 @@ from jobs.demo.checks import Checked, check_all
 from jobs.demo.conversations import ORGANIZATIONS, read_conversations, split
 from jobs.demo.cutter import Cutter
 from jobs.demo.folder import ARCHIVE, KEYS, LOGS, SETTINGS, STANDIN, own_folder, write_settings
-from jobs.demo.programs import start_portal, start_standin
+from jobs.demo.programs import Portal, StandIn, free_port
 from jobs.demo.stage import Stage
 from jobs.demo.telling import Teller
 from jobs.exits import Exit
@@ -61,16 +61,15 @@ def run(folder: Path, *, as_json: bool) -> int:
 def _set_up(root: Path, shown: Path, teller: Teller, stack: ExitStack) -> Stage:
     teller.title("Assent, one text all the way: a demo that needs no account and writes to its own folder only.")
     teller.step(f"Set up in {shown}")
-    standin = start_standin(root)
+    standin = StandIn(root)
     stack.callback(standin.end)
     standin.wait()
-    write_settings(root, standin.address, portal_port=0)
+    port = free_port()
+    write_settings(root, standin.address, portal_port=port)
     initialize(root / SETTINGS)
-    portal = start_portal(root)
+    portal = Portal(root)
     stack.callback(portal.end)
     portal_url = portal.wait()
-    port = int(portal_url.rpartition(":")[2])
-    write_settings(root, standin.address, portal_port=port)
     cutter = Cutter(port)
     stack.callback(cutter.close)
     # We deliver to the portal through something that can cut connections; the settings name the portal itself.

@@ -13,7 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks.bench_bookkeeping import bookkeeping
+from tests.benchmarks.bench_http import http
 from tests.benchmarks.bench_intake import decisions, lone
+from tests.benchmarks.bench_receivers import archive, portal
+from tests.benchmarks.bench_salesforce import salesforce
 from tests.benchmarks.bench_world import FULL, QUICK, Result, Scale, Store, stores
 
 #: By name: what is measured on each kind of database, and what once.
@@ -22,7 +25,12 @@ ON_EACH: dict[str, Callable[[Store, Scale], Iterator[Result]]] = {
     "lone": lone,
     "bookkeeping": bookkeeping,
 }
-ONCE: dict[str, Callable[[Store, Scale], Iterator[Result]]] = {}
+ONCE: dict[str, Callable[[Store, Scale], Iterator[Result]]] = {
+    "salesforce": salesforce,
+    "archive": archive,
+    "portal": portal,
+    "http": http,
+}
 
 
 def main() -> int:

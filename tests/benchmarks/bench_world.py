@@ -26,7 +26,7 @@ class Scale(NamedTuple):
 
     #: Callers at a time, as threads or coroutines.
     callers: int
-    #: Conversations of the mix; each has 8 texts on average.
+    #: Conversations of the mix; each has 8 texts at most times.
     conversations: int
     #: Texts decided by one ORM transaction each.
     orm_texts: int
@@ -180,8 +180,8 @@ def fill(database: Database, entries: int) -> int:
     """Write a ledger of at least so many entries, and return how many there are."""
     intake = Intake(database)
     try:
-        # Eight texts of the mix write about ten entries.
-        answers = intake.take(in_turns(conversations(entries // 9 + 16)))
+        # A conversation of the mix writes about thirteen entries.
+        answers = intake.take(in_turns(conversations(entries // 12 + 16)))
     finally:
         intake.close()
     must_be_taken(answers)

@@ -38,7 +38,8 @@ VENDOR = {
     "mo.accepted.contact": "[Auto Message]: Opt in confirmed. If you wish to opt out at any time, reply STOP",
     "mo.rejected.employee": "[Auto Message]:Your contact has opted out. No further messages can be sent to this contact "
     "until they have provided their consent again.",
-    "mo.rejected.contact": "[Auto Message]: Opt out confirmed. If you change your mind, please reply with a new message.",
+    "mo.rejected.contact": "[Auto Message]: Opt out confirmed. "
+    "If you change your mind, please reply with a new message.",
 }
 OWN = {"help.contact", "disclaimer.contact", "undeliverable.employee"}
 

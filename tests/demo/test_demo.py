@@ -11,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from connectors.salesforce.standin.control import Control
+from jobs.build import assembled
+from jobs.demo.checks import check_all
 from jobs.demo.conversations import ORGANIZATIONS, read_conversations, split
+from jobs.demo.programs import Portal, StandIn
+from sync.workers import sync_now
 
 ASSENT = Path(sys.executable).with_name("assent")
 DESTINATIONS = ["salesforce", "archive", "portal"]
@@ -96,6 +101,30 @@ def test_what_it_says_to_try_next_works(second_run, place, what):
     assert tried.stdout
 
 
+def test_a_record_that_somebody_deleted_or_changed_is_a_difference(second_run, place):
+    root = place / "var/demo"
+    with both_running(root) as standin, assembled(root / "settings.toml") as parts:
+        # What was tried in between wrote entries of its own.
+        sync_now(parts.database, parts.destinations, parts.rules)
+        whole = check_all(parts, root / "archive")
+        control = Control(standin.address.control_url)
+        first, second = [row["Entry_Id__c"] for row in control.rows("Assent_Entry__c")][:2]
+        control.delete("Assent_Entry__c", "Entry_Id__c", first)
+        control.change("Assent_Entry__c", "Entry_Id__c", second, Decision__c="opted_in", Text__c="not what was said")
+        segment = next((root / "archive/harbor-bank/consent").glob("*.segment.jsonl"))
+        segment.chmod(0o644)
+        segment.write_bytes(segment.read_bytes().replace(b"opted_out", b"opted_0ut", 1))
+        spoiled = {one.name: one for one in check_all(parts, root / "archive").destinations}
+
+    assert all(one.agrees for one in whole.destinations)
+    assert not spoiled["salesforce"].agrees
+    assert any("missing" in problem for problem in spoiled["salesforce"].problems)
+    assert f"{second} is drifted" in spoiled["salesforce"].problems
+    assert spoiled["salesforce"].verified == spoiled["salesforce"].delivered - 2
+    assert any(segment.name in problem for problem in spoiled["archive"].problems)
+    assert spoiled["portal"].agrees
+
+
 def test_no_log_of_the_demo_holds_a_number_a_name_or_a_text(second_run, place):
     logs = "".join(file.read_text() for file in (place / "var/demo/logs").glob("*.log"))
 
@@ -110,7 +139,7 @@ def test_nothing_of_the_demo_is_still_running_when_it_has_ended(second_run, plac
     assert running_for(place) == []
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_a_demo_that_is_ended_half_way_takes_its_children_along(place, second_run, number, code):
     with begun(place) as process:
         wait_for(lambda: b"Break 1" in (place / "told").read_bytes(), process)
@@ -168,6 +197,19 @@ def demo(place, *arguments, **variables):
         [ASSENT, "demo", *arguments], cwd=place, env=bare() | variables, capture_output=True, text=True,
         timeout=PATIENCE,
     )  # fmt: skip
+
+
+@contextmanager
+def both_running(root):
+    """Give the stand-in of a demo that has ended, started again beside the portal."""
+    standin, portal = StandIn(root), Portal(root)
+    try:
+        standin.wait()
+        portal.wait()
+        yield standin
+    finally:
+        portal.end()
+        standin.end()
 
 
 @contextmanager

@@ -28,7 +28,23 @@ _texts = st.builds(
     st.sampled_from([{}, {}, {"channel": "whatsapp"}, {"employee": {"id": "e9", "name": "Bo Day"}},
                      {"provider": {"opt_out_type": "STOP"}}, {"channel": "mms", "media": [{"name": "a.jpg"}]}]),
 )  # fmt: skip
-_groups = st.lists(st.one_of(st.lists(_texts, min_size=1, max_size=12), st.sampled_from(list(Mode))), max_size=8)
+_events = st.builds(
+    lambda said, contact, line, at, entry: (said, contact, line, at, entry),
+    st.sampled_from([
+        {"event": "number_reassigned"}, {"event": "line_reassigned"},
+        *({"event": "delivery_status", "status": status} for status in ("delivered", "undeliverable", "opted_out")),
+        *({"event": "revoked", "scope": scope, "note": "by phone"} for scope in ("pair", "sub_org", "org")),
+        {"event": "revoked", "channel": "whatsapp"},
+    ]),
+    st.integers(0, 3),
+    st.integers(0, 2),
+    st.integers(-90_000, 90_000),
+    st.integers(0, 60),
+)  # fmt: skip
+_groups = st.lists(
+    st.one_of(st.lists(st.one_of(_texts, _texts, _events), min_size=1, max_size=12), st.sampled_from(list(Mode))),
+    max_size=8,
+)
 
 
 def take(database, org, groups):
@@ -38,12 +54,24 @@ def take(database, org, groups):
             with database.write() as tx:
                 set_mode(tx, org, group, actor="test", now=NOON)
             continue
-        answers = intake.take([
-            text(said, sender=sender, contact=contact, line=line, at=at, org=org, **more)
-            for said, sender, contact, line, at, more in group
-        ])  # fmt: skip
+        answers = intake.take([happened(org, *one) if len(one) == 5 else texted(org, *one) for one in group])
         assert [answer for answer in answers if "error" in answer] == []
     intake.close()
+
+
+def texted(org, said, sender, contact, line, at, more):
+    return text(said, sender=sender, contact=contact, line=line, at=at, org=org, **more)
+
+
+def happened(org, said, contact, line, at, entry):
+    told = text(contact=contact, line=line, at=at, org=org)
+    about = {
+        "number_reassigned": {"contact": told["contact"]},
+        "line_reassigned": {"line": told["line"], "employee": {"id": f"e{entry}", "name": "Cy Fox"}},
+        "delivery_status": {"entry": f"{org}-{entry:012d}"},
+        "revoked": {"contact": told["contact"], "line": told["line"]},
+    }
+    return {"id": told["id"], "org": org, "at": told["sent_at"]} | said | about[said["event"]]
 
 
 def kept(database, org):

@@ -1,17 +1,15 @@
-"""What the tests of the stand-in stand on: a plain HTTPS client, a package of every field type, and processes."""
+"""A client of the stand-in that shares nothing with ours: HTTPS from the standard library, JSON in and out."""
 
 import base64
 import http.client
 import json
 import ssl
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import jwt
 
@@ -100,9 +98,6 @@ class Caller:
         content = {"allOrNone": all_or_none, "records": whole}
         return self.call("PATCH", f"composite/sobjects/{object_name}/{field}", content)
 
-    def query(self, soql, how="query", **headers):
-        return self.call("GET", f"{how}?q={quote(soql)}", **headers)
-
     def close(self):
         if self._connection is not None:
             self._connection.close()
@@ -116,66 +111,3 @@ def entry(n, **values):
 
 def basic(client_id, secret):
     return "Basic " + base64.b64encode(f"{client_id}:{secret}".encode()).decode()
-
-
-_METADATA = 'xmlns="http://soap.sforce.com/2006/04/metadata"'
-
-
-def write_package(folder, fields, rules=(), name="Thing__c"):
-    """Write an SFDX package of one object; each field and rule is the XML inside its element."""
-    objects = folder / "force-app" / "main" / "default" / "objects" / name
-    for each in ("fields", "validationRules"):
-        (objects / each).mkdir(parents=True, exist_ok=True)
-    (objects / f"{name}.object-meta.xml").write_text(
-        f"<CustomObject {_METADATA}><label>Thing</label><pluralLabel>Things</pluralLabel>"
-        "<nameField><label>Name</label><type>AutoNumber</type><displayFormat>T-{0000}</displayFormat></nameField>"
-        "</CustomObject>"
-    )
-    for field, kind, inside in fields:
-        (objects / "fields" / f"{field}.field-meta.xml").write_text(
-            f"<CustomField {_METADATA}><fullName>{field}</fullName><label>{field.removesuffix('__c')}</label>"
-            f"<type>{kind}</type>{inside}</CustomField>"
-        )
-    for rule, formula, message in rules:
-        (objects / "validationRules" / f"{rule}.validationRule-meta.xml").write_text(
-            f"<ValidationRule {_METADATA}><fullName>{rule}</fullName><active>true</active>"
-            f"<errorConditionFormula>{formula}</errorConditionFormula><errorMessage>{message}</errorMessage>"
-            "</ValidationRule>"
-        )
-    return folder
-
-
-def choices(*names, restricted=True):
-    values = "".join(f"<value><fullName>{each}</fullName><default>false</default></value>" for each in names)
-    flag = str(restricted).lower()
-    return f"<valueSet><restricted>{flag}</restricted><valueSetDefinition>{values}</valueSetDefinition></valueSet>"
-
-
-class Process:
-    """The stand-in as a process of its own, from its command line."""
-
-    def __init__(self, state, *arguments):
-        ready = state.with_name(state.name + ".ready")
-        ready.unlink(missing_ok=True)
-        self.errors = state.with_name(state.name + ".log")
-        with self.errors.open("ab") as stream:
-            self.process = subprocess.Popen(
-                [sys.executable, "-W", "error", "-m", "connectors.salesforce.standin", "--package", str(PACKAGE),
-                 "--state", str(state), "--ready-file", str(ready), *arguments],
-                cwd=Path(__file__).parents[2], stderr=stream,
-            )  # fmt: skip
-        while not ready.exists():
-            assert self.process.poll() is None, self.errors.read_text()
-            time.sleep(0.01)
-        self.ready = json.loads(ready.read_text())
-
-    def log(self):
-        return [json.loads(each) for each in self.errors.read_text().splitlines()]
-
-    def kill(self):
-        self.process.kill()
-        return self.process.wait()
-
-    def stop(self):
-        self.process.terminate()
-        return self.process.wait()

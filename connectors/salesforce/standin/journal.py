@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter, deque
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 _KEPT = 100_000
 
@@ -23,7 +23,7 @@ class Line:
     rows: int
     #: HTTP status; 0 where no whole answer went out.
     status: int
-    #: From the last byte of the request to the last of the answer.
+    #: From the last byte of the request to the first of the answer.
     seconds: float
     #: Id of the fault that struck it.
     fault: int | None
@@ -59,14 +59,24 @@ class Journal:
 
     def write(
         self, *, method: str, path: str, route: str, rows: int, status: int, seconds: float, fault: int | None
-    ) -> None:
+    ) -> Line:
         with self._lock:
             self._n += 1
             at = time.time()
-            self._lines.append(Line(self._n, at, method, path, route, rows, status, round(seconds, 6), fault))
+            line = Line(self._n, at, method, path, route, rows, status, round(seconds, 6), fault)
+            self._lines.append(line)
             self._routes[route] += 1
             self._statuses[str(status)] += 1
             self._rows[route] += rows
+            return line
+
+    def mark_unanswered(self, line: Line) -> None:
+        """Say of a line just written that its answer did not go out whole."""
+        with self._lock:
+            if line in self._lines:  # unless the journal was cleared since
+                self._lines[self._lines.index(line)] = replace(line, status=0)
+                self._statuses[str(line.status)] -= 1
+                self._statuses["0"] += 1
 
     def read(self, after: int = 0) -> dict[str, object]:
         """Requests numbered above `after`, with counts since the last reset."""

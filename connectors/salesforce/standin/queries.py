@@ -2,8 +2,8 @@
 
 REST API Developer Guide, "Query": `{"totalSize", "done", "nextRecordsUrl"?, "records"}`, 2,000 records a page unless
 `Sforce-Query-Options: batchSize=200…2000` says less; "Query More Results" for the pages after the first.
-A query's membership is fixed when it is made; a locator lives in memory, and the oldest of more than ten is
-forgotten (SOAP API Developer Guide, "QueryLocator"), as all are when the process ends.
+A query's membership is fixed when it is made, but for what is deleted since. A locator lives in memory, and the
+oldest of more than ten is forgotten (SOAP API Developer Guide, "QueryLocator"), as all are when the process ends.
 """
 
 import re
@@ -81,7 +81,9 @@ class Queries:
     def _page(self, cursor: _Cursor, name: str, start: int, version: str) -> Answer:
         kind, end = cursor.query.kind, start + cursor.page
         total = len(cursor.numbers)
-        records = self.records(kind, cursor.query.fields, cursor.numbers[start:end], version)
+        records = self.records(
+            kind, cursor.query.fields, cursor.numbers[start:end], version, deleted_too=cursor.query.deleted_too
+        )
         content: dict[str, object] = {"totalSize": total, "done": end >= total}
         if end < total:
             content["nextRecordsUrl"] = f"/services/data/{version}/query/{name}-{end}"
@@ -89,13 +91,21 @@ class Queries:
         return Answer(200, content, rows=len(records))
 
     def records(
-        self, kind: ObjectType, fields: tuple[Field, ...], numbers: "array[int] | list[int]", version: str
+        self,
+        kind: ObjectType,
+        fields: tuple[Field, ...],
+        numbers: "array[int] | list[int]",
+        version: str,
+        *,
+        deleted_too: bool = False,
     ) -> list[dict[str, object]]:
         """These fields of these records as the API shows them."""
         stored = [each for each in fields if each.type != "Id"]
         plain = [each.type not in {"DateTime", "Checkbox"} for each in stored]
         records = []
-        for number, *values in self._rows.select(kind, [each.name for each in stored], numbers):
+        for number, *values in self._rows.select(
+            kind, [each.name for each in stored], numbers, deleted_too=deleted_too
+        ):
             record_id = self._rows.id_of(kind, int(number or 0))
             url = f"/services/data/{version}/sobjects/{kind.name}/{record_id}"
             shown: dict[str, object] = {

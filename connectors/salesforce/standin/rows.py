@@ -46,11 +46,17 @@ class Rows:
     def __init__(self, file: Path, schema: Schema) -> None:
         self._lock = threading.RLock()
         self._depth = 0
-        self._database = sqlite3.connect(file, isolation_level=None, check_same_thread=False, cached_statements=512)
-        # One process an org: a second one in the same folder is refused, and a killed one frees it.
-        self._database.execute("PRAGMA locking_mode=EXCLUSIVE")
-        # Pages are added more than changed, and those a rollback journal needn't write twice.
-        self._database.execute("PRAGMA journal_mode=PERSIST")
+        self._database = sqlite3.connect(
+            file, timeout=1, isolation_level=None, check_same_thread=False, cached_statements=512
+        )
+        try:
+            # One process an org: a second one in the same folder is refused, and a killed one frees it.
+            self._database.execute("PRAGMA locking_mode=EXCLUSIVE")
+            # Pages are added more than changed, and those a rollback journal needn't write twice.
+            self._database.execute("PRAGMA journal_mode=PERSIST")
+        except sqlite3.OperationalError as error:
+            self._database.close()
+            raise OSError(f"{file} can't be had, another stand-in may hold it: {error}") from error
         self._database.execute("PRAGMA synchronous=OFF")
         self._prefixes: dict[str, str] = {}
         self._next: dict[str, int] = {}
@@ -176,13 +182,16 @@ class Rows:
         query = f'SELECT rowid FROM "{kind.name}" WHERE {condition} {rest}'
         return array("q", (number for (number,) in self._execute(query, values)))
 
-    def select(self, kind: ObjectType, columns: Sequence[str], numbers: Sequence[int]) -> list[tuple[Stored, ...]]:
+    def select(
+        self, kind: ObjectType, columns: Sequence[str], numbers: Sequence[int], *, deleted_too: bool = False
+    ) -> list[tuple[Stored, ...]]:
         """These columns of these records, each after its record's number, in the order asked for."""
+        present = "" if deleted_too else ' AND "IsDeleted" = 0'
         names = ",".join(["rowid", *(f'"{each}"' for each in columns)])
         found: dict[Stored, tuple[Stored, ...]] = {}
         for at in range(0, len(numbers), _MOST_VARIABLES):
             some = numbers[at : at + _MOST_VARIABLES]
-            query = f'SELECT {names} FROM "{kind.name}" WHERE rowid IN ({",".join("?" * len(some))})'
+            query = f'SELECT {names} FROM "{kind.name}" WHERE rowid IN ({",".join("?" * len(some))}){present}'
             found.update((each[0], each) for each in self._execute(query, some))
         return [found[number] for number in numbers if number in found]
 

@@ -17,7 +17,7 @@ from socketserver import TCPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from connectors.salesforce.standin.answers import Answer, not_found, refuse
+from connectors.salesforce.standin.answers import Answer, refuse
 from connectors.salesforce.standin.faults import Fault, Faults
 from connectors.salesforce.standin.journal import Journal
 from connectors.salesforce.standin.org import Org, Request, log, route_of
@@ -116,7 +116,6 @@ class _Handler(BaseHTTPRequestHandler):
         request = Request(self.command, uri.path, params, headers, body, base_url, len(self.path))
         route = route_of(uri.path)
         self.server.journal.begin()
-        answer, fault = Answer(0), None
         try:
             struck = self.server.faults.strike(route)
             fault = next((each for each in struck if each.latency_seconds is None), None)
@@ -124,39 +123,42 @@ class _Handler(BaseHTTPRequestHandler):
             # One half of the way lies before the work and one behind it, so that whoever is killed
             # meanwhile may lose the request, or only the answer.
             self.server.stopping.wait(seconds / 2)
-            worked = self._answer(request, fault)
-            answer = Answer(0, rows=worked.rows)
+            answer = self._answer(request, fault)
             self.server.stopping.wait(started + seconds - time.monotonic())
-            if self._send(worked, fault):
-                answer = worked
         finally:
             self.server.journal.end()
-            one = fault or next(iter(struck), None)
-            self.server.journal.write(
-                method=self.command,
-                path=uri.path,
-                route=route,
-                rows=answer.rows,
-                status=answer.status,
-                seconds=time.monotonic() - started,
-                fault=None if one is None else one.id,
-            )
+        one = fault or next(iter(struck), None)
+        left_alone = fault is not None and bool(fault.cut or fault.mute or fault.half)
+        # Written before it is sent: whoever holds the answer finds its line.
+        line = self.server.journal.write(
+            method=self.command,
+            path=uri.path,
+            route=route,
+            rows=answer.rows,
+            status=0 if left_alone else answer.status,
+            seconds=time.monotonic() - started,
+            fault=None if one is None else one.id,
+        )
+        sent = False
+        try:
+            sent = self._send(answer, fault)
+        finally:
+            if not sent:
+                self.server.journal.mark_unanswered(line)
 
     do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = do_HEAD = do_OPTIONS = _serve  # noqa: N815 - the base class's
 
     def _read_body(self) -> bytes | None:
-        """The request's body; None where it was cut short, or is sent in a way that isn't served."""
-        given = self.headers.get("Content-Length") or "0"
-        if self.headers.get("Transfer-Encoding") or not given.isdecimal():
-            log("request.unserved", method=self.command, reason="a body of no stated length")
-            refusal = not_found().answer()
-            body = refusal.body()
-            headers = {"Content-Type": refusal.content_type, "Connection": "close"}
-            self.connection.sendall(self._head(refusal.status, headers, len(body)) + body)
-            return None
-        length = int(given)
-        body = self.rfile.read(length)
-        if len(body) < length:
+        """The request's body; None where it was cut short, or has no length that can be read."""
+        try:
+            if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
+                body = self._read_chunks()
+            else:
+                length = int(self.headers.get("Content-Length") or 0)
+                body = self.rfile.read(max(length, 0))
+                if len(body) != length:
+                    return None
+        except ValueError:
             return None
         if self.headers.get("Content-Encoding") == "gzip":
             try:
@@ -164,6 +166,16 @@ class _Handler(BaseHTTPRequestHandler):
             except (OSError, EOFError, zlib.error):
                 return b""
         return body
+
+    def _read_chunks(self) -> bytes:
+        """RFC 9112, "Chunked Transfer Coding"; ValueError where it ends too early."""
+        chunks = []
+        while length := int(self.rfile.readline(1000).partition(b";")[0], 16):
+            chunks.append(self.rfile.read(length))
+            self.rfile.readline(1000)
+        while self.rfile.readline(1000).strip():
+            pass  # trailers
+        return b"".join(chunks)
 
     def _answer(self, request: Request, fault: Fault | None) -> Answer:
         if fault is not None:

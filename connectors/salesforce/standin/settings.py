@@ -38,7 +38,7 @@ class Settings:
 
         Raises: SettingError, and then nothing is changed.
         """
-        kinds = {each.name: type(getattr(self, each.name)) for each in fields(self)}
+        kinds = {each.name: type(each.default) for each in fields(self)}
         for name, value in wanted.items():
             kind = kinds.get(name)
             if kind is None:

@@ -34,6 +34,7 @@ class Query:
     group_values: tuple[Stored, ...]
     order: str
     limit: int | None
+    deleted_too: bool
 
     @property
     def rest(self) -> str:
@@ -103,7 +104,17 @@ class _Parser:
         columns = tuple(self._columns(chosen, grouped)) if aggregates and not count_only else ()
         fields = () if aggregates else tuple(self._field(each or "") for _, each in chosen)
         return Query(
-            kind, fields, columns, count_only, condition, tuple(values), groups, tuple(group_values), order, limit
+            kind=kind,
+            fields=fields,
+            columns=columns,
+            count_only=count_only,
+            condition=condition,
+            values=tuple(values),
+            groups=groups,
+            group_values=tuple(group_values),
+            order=order,
+            limit=limit,
+            deleted_too=deleted_too,
         )
 
     def _choices(self) -> list[tuple[str, str | None]]:

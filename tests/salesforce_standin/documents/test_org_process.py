@@ -12,9 +12,9 @@ import pytest
 
 from connectors.salesforce.standin import Address, Control, StandIn
 from connectors.salesforce.standin.schema import SchemaError, load_schema
-from tests.salesforce_standin.standin_world import FIELDS, OBJECT, RULE, Caller, V, write_package
+from tests.salesforce_standin.documents.sample_world import FIELDS, OBJECT, RULE, Caller, V, write_package
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PACKAGE = ROOT / "connectors" / "salesforce" / "package"
 
 
@@ -84,6 +84,19 @@ def test_the_process_ends_well_when_it_is_asked_to(launch, sample_package):
 
     assert process.wait(timeout=20) == 0
     caller.close()
+
+
+def test_the_command_of_the_readme_starts_it(tmp_path):
+    readme = (ROOT / "connectors" / "salesforce" / "standin" / "README.md").read_text()
+    command = readme.partition("```sh\n")[2].partition("\n```")[0].replace("var/", f"{tmp_path}/").split()
+
+    process = subprocess.Popen([sys.executable, *command[1:]], cwd=ROOT, stderr=subprocess.DEVNULL)
+    while not (tmp_path / "standin" / "ready.json").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+
+    process.terminate()
+    assert process.wait(timeout=20) == 0
 
 
 def test_a_package_that_cannot_be_served_stops_the_start(tmp_path):

@@ -2,7 +2,9 @@
 
 import pytest
 
-from tests.salesforce_standin.standin_world import OBJECT, V
+from tests.salesforce_standin.documents.sample_world import OBJECT, V
+
+LONG = f"SELECT Id FROM {OBJECT} WHERE Key__c IN ({','.join(['x' * 64] * 300)})"
 
 
 @pytest.fixture
@@ -155,7 +157,7 @@ def test_deleted_records_are_seen_by_query_all_only(caller):
         (f"SELECT Id FROM {OBJECT} WHERE At__c = '2026-11-23T10:00:00Z'", "INVALID_FIELD"),
         (f"SELECT Id FROM {OBJECT} WHERE Id = 'short'", "INVALID_QUERY_FILTER_OPERATOR"),
         ("SELECT Id FROM Nothing__c", "INVALID_TYPE"),
-        (f"SELECT Id FROM {OBJECT} WHERE Key__c IN ('{"','".join(["x" * 64] * 1600)}')", "URI_TOO_LONG"),
+(LONG, "URI_TOO_LONG"),
     ],
 )  # fmt: skip
 def test_what_is_not_served_is_refused(caller, soql, code):

@@ -10,7 +10,7 @@ import zlib
 import pytest
 
 from connectors.salesforce.standin import ControlError
-from tests.salesforce_standin.standin_world import OBJECT, Caller, V
+from tests.salesforce_standin.documents.sample_world import OBJECT, Caller, V
 
 LIMITS = f"{V}/limits"
 
@@ -141,8 +141,8 @@ def test_an_answer_takes_the_latency_that_is_set_and_armed(caller, control):
     caller.call("GET", LIMITS)
 
     first, second = control.journal()["requests"][-2:]
-    assert first["seconds"] >= 0.15
-    assert second["seconds"] >= 0.05
+    assert first["seconds"] >= 0.149
+    assert second["seconds"] >= 0.049
     assert first["fault"] is not None
     assert second["fault"] is None
 

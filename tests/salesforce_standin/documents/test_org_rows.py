@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.salesforce_standin.standin_world import MESSAGE, OBJECT, V
+from tests.salesforce_standin.documents.sample_world import MESSAGE, OBJECT, V
 
 ROW = f"{V}/sobjects/{OBJECT}"
 
@@ -97,7 +97,8 @@ def test_a_describe_names_every_field_with_its_type_and_length(caller):
 
     assert (described["name"], described["keyPrefix"], described["custom"]) == (OBJECT, "a00", True)
     assert {name: fields[name]["type"] for name in ("Id", "Key__c", "Text__c", "Seq__c", "At__c", "Day__c")} == {
-        "Id": "id", "Key__c": "string", "Text__c": "textarea", "Seq__c": "double", "At__c": "datetime", "Day__c": "date",
+        "Id": "id", "Key__c": "string", "Text__c": "textarea",
+        "Seq__c": "double", "At__c": "datetime", "Day__c": "date",
     }  # fmt: skip
     key = fields["Key__c"]
     assert (key["length"], key["externalId"], key["unique"], key["caseSensitive"], key["nillable"]) == (

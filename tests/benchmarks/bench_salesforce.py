@@ -1,0 +1,177 @@
+"""Salesforce: calls, share of a bare loop and processor time, against the stand-in as a process of its own."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import orjson
+import requests
+
+from connectors.salesforce import SalesforceSettings
+from connectors.salesforce.connector import SalesforceConnector
+from connectors.salesforce.mapping import ENTRY_KEY, ENTRY_OBJECT, record_of
+from connectors.salesforce.standin.control import Control
+from consent.database import Database
+from consent.entry import Entry
+from consent.kinds import Kind, Lane
+from consent.ledger import append, read_lane
+from consent.values import Record
+from tests.benchmarks.bench_bookkeeping import deliver_all
+from tests.benchmarks.bench_world import NOON, ORGANIZATION, Result, Scale, Store, child_environment, middle
+
+_IN_FLIGHT, _CALL_RECORDS = 8, 200
+_WAIT_SECONDS = 30.0
+
+
+def salesforce(store: Store, scale: Scale) -> Iterator[Result]:
+    """Deliver one lane to an org that takes its time, in turns with a bare loop over the same records."""
+    with store.fresh() as database, _org() as (address, control):
+        entries = _fill(database, scale.salesforce_entries)
+        bare = _Bare(address)
+        ours, loop, processor, calls = [], [], [], []
+        control.settings(latency_seconds=scale.salesforce_seconds)
+        for _ in range(scale.rounds):
+            connector = SalesforceConnector(_settings(address))
+            connector.check()  # signed in, as a process at work is
+            _forget(control, scale)
+            started = time.process_time()
+            seconds = deliver_all(database, connector, [Lane.CONSENT])[1]
+            processor.append((time.process_time() - started) * 10_000 / len(entries))
+            connector.shut()
+            ours.append(len(entries) / seconds)
+            calls.append(control.journal(after=10**9)["counters"]["requests"] * 10_000 / len(entries))
+            _forget(control, scale)
+            loop.append(len(entries) / bare.batches(entries))
+        single = scale.salesforce_single / bare.one_by_one(entries[: scale.salesforce_single])
+        bare.shut()
+    share = middle([one / other for one, other in zip(ours, loop, strict=True)])
+    at = f"{scale.salesforce_seconds * 1000:.0f} ms a call"
+    rate = f"{middle(ours):,.0f} entries/s"
+    yield Result("Salesforce: API calls per 10,000 entries", rate, "", middle(calls), "calls", 52, at_most=True)
+    yield Result(
+        f"Salesforce: bare loop, {_IN_FLIGHT} in flight, {at}", rate, f"{middle(loop):,.0f}/s", share, "×", 0.9
+    )
+    yield Result("Salesforce: processor time per 10,000", "", "", middle(processor), "s", 0.5, at_most=True)
+    yield Result(f"Salesforce: one upsert a record, {at}", rate, f"{single:,.1f}/s", middle(ours) / single, "×")
+
+
+class _Bare:
+    """The same records through the same library for HTTP, with nothing around."""
+
+    def __init__(self, address: Mapping[str, Any]) -> None:
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.verify = address["ca_file"]
+        self._session.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=_IN_FLIGHT))
+        secret = Path(address["client_secret_file"]).read_text().strip()
+        answer = self._session.post(
+            f"{address['url']}/services/oauth2/token",
+            data={"grant_type": "client_credentials"},
+            auth=(address["client_id"], secret),
+            timeout=_WAIT_SECONDS,
+        ).json()
+        self._headers = {"Authorization": f"Bearer {answer['access_token']}", "Content-Type": "application/json"}
+        self._url = f"{answer['instance_url']}/services/data/v62.0"
+
+    def batches(self, entries: Sequence[Entry]) -> float:
+        """Upsert 200 a call, 8 calls at a time; return the seconds that took."""
+        records = [record_of(entry)[0] for entry in entries]
+        bodies = [
+            orjson.dumps({"allOrNone": False, "records": records[at : at + _CALL_RECORDS]})
+            for at in range(0, len(records), _CALL_RECORDS)
+        ]
+        with ThreadPoolExecutor(_IN_FLIGHT) as pool:
+            started = time.perf_counter()
+            for answer in pool.map(self._upsert, bodies):
+                if not all(row["success"] for row in answer):
+                    raise RuntimeError("the stand-in refused a record of the bare loop")
+            return time.perf_counter() - started
+
+    def one_by_one(self, entries: Sequence[Entry]) -> float:
+        """Upsert one record a call, one after the other; return the seconds that took."""
+        started = time.perf_counter()
+        for entry in entries:
+            record = record_of(entry)[0]
+            key = record.pop(ENTRY_KEY)
+            record.pop("attributes")
+            answer = self._session.patch(
+                f"{self._url}/sobjects/{ENTRY_OBJECT}/{ENTRY_KEY}/{key}",
+                data=orjson.dumps(record), headers=self._headers, timeout=_WAIT_SECONDS,
+            )  # fmt: skip
+            answer.raise_for_status()
+        return time.perf_counter() - started
+
+    def shut(self) -> None:
+        """Let go of connections."""
+        self._session.close()
+
+    def _upsert(self, body: bytes) -> Any:
+        url = f"{self._url}/composite/sobjects/{ENTRY_OBJECT}/{ENTRY_KEY}"
+        answer = self._session.patch(url, data=body, headers=self._headers, timeout=_WAIT_SECONDS)
+        answer.raise_for_status()
+        return orjson.loads(answer.content)
+
+
+@contextmanager
+def _org() -> Iterator[tuple[dict[str, Any], Control]]:
+    with tempfile.TemporaryDirectory(prefix="assent-bench-") as folder:
+        ready = Path(folder) / "ready.json"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "connectors.salesforce.standin", "--package",
+             str(files("connectors.salesforce") / "package"), "--state", f"{folder}/state", "--port", "0",
+             "--ready-file", str(ready)],
+            env=child_environment(), stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            until = time.monotonic() + _WAIT_SECONDS
+            while not ready.exists():
+                if process.poll() is not None or time.monotonic() > until:
+                    raise RuntimeError("the stand-in didn't start")
+                time.sleep(0.02)
+            address = json.loads(ready.read_text())
+            yield address, Control(address["control_url"])
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _settings(address: Mapping[str, Any]) -> SalesforceSettings:
+    return SalesforceSettings(
+        login_url=address["url"], client_id=address["client_id"], auth="client_credentials",
+        client_secret=Path(address["client_secret_file"]).read_text().strip(), ca_bundle=address["ca_file"],
+    )  # fmt: skip
+
+
+def _forget(control: Control, scale: Scale) -> None:
+    control.reset(rows=True)
+    control.settings(latency_seconds=scale.salesforce_seconds)
+
+
+def _fill(database: Database, count: int) -> list[Entry]:
+    """Write so many automatic messages, and return them."""
+    for at in range(0, count, 1000):
+        records = [_record(number) for number in range(at, min(at + 1000, count))]
+        with database.write() as tx:
+            append(tx, ORGANIZATION, records, NOON)
+    with database.read() as tx:
+        return read_lane(tx, ORGANIZATION, Lane.CONSENT, 0, count)
+
+
+def _record(number: int) -> Record:
+    facts = {
+        "to": "contact", "template": "mo.request.contact", "template_version": 1, "template_sha256": "0" * 64,
+        "language": "en", "channel": "sms", "before": "none", "after": "pending", "origin": "mo",
+    }  # fmt: skip
+    values = {
+        "line": "+14155550100", "contact": f"+1404{5_550_000 + number:07d}", "employee_id": "e1",
+        "employee_name": "Ann Lee", "text": "[Auto Message] Ann Lee is trying to send you a text message.",
+    }  # fmt: skip
+    return Record(Kind.AUTO_MESSAGE, NOON + number * 1_000_000, facts, values, f"{number:024x}", 1)
