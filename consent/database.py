@@ -86,8 +86,13 @@ def fetch(tx: Connection, sql: str, parameters: Sequence[Any] = ()) -> list[tupl
     """Return all rows of a query of the hot path, written with `?`, as the driver's own tuples."""
     if not tx.in_transaction():
         tx.begin()
-    sql = _marked(sql) if tx.dialect.name == "postgresql" else sql
-    rows: list[tuple[Any, ...]] = _on_driver(tx, lambda driver: driver.execute(sql, tuple(parameters)).fetchall())
+    rows: list[tuple[Any, ...]]
+    if tx.dialect.name == "postgresql":
+        # Binary: as text, each byte of a body would travel as two digits.
+        sql = _marked(sql)
+        rows = _on_driver(tx, lambda driver: driver.execute(sql, parameters, binary=True).fetchall())
+    else:
+        rows = _on_driver(tx, lambda driver: driver.execute(sql, parameters).fetchall())
     return rows
 
 

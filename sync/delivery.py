@@ -264,8 +264,7 @@ class _Delivery:
         started = time.monotonic()
         organization, name = self._lease.organization, self._destination.name
         with self._database.write() as tx:
-            leases.fence(tx, self._lease)
-            now = database_now(tx)
+            now = leases.fence(tx, self._lease)
             receipts.write_receipt(tx, organization, name, lane.name, push.first, outcomes, now, self._lease.fence)
             failed = [(entry, outcome) for entry, outcome in zip(push.entries, outcomes, strict=False)
                       if not isinstance(outcome, Receipt)]  # fmt: skip
@@ -306,8 +305,7 @@ class _Delivery:
             entries = read_positions(tx, organization, lane, [aside.pos for aside in asides])
         outcomes = self._push(Batch(organization, lane, entries, late=True))
         with self._database.write() as tx:
-            leases.fence(tx, self._lease)
-            now = database_now(tx)
+            now = leases.fence(tx, self._lease)
             answered = list(zip(asides, entries, outcomes, strict=False))
             got = {entry.pos: outcome for _, entry, outcome in answered if isinstance(outcome, Receipt)}
             receipts.write_late_receipts(tx, organization, name, lane, got, now, self._lease.fence)

@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table
 from sqlalchemy.exc import DBAPIError
 
-from consent.database import Database, metadata, run
+from consent.database import Database, fetch, metadata, run
 from sync.clock import clock
 
 log = structlog.get_logger()
@@ -68,16 +68,20 @@ def take(tx: Connection, organization: str, destination: str, holder: str, secon
     return Lease(organization, destination, holder, row.fence, row.attempts, row.closed_at) if row else None
 
 
-def fence(tx: Connection, lease: Lease) -> None:
-    """Hold the lease's row until this transaction ends; FencedError if another holder has taken it."""
+def fence(tx: Connection, lease: Lease) -> int:
+    """Hold the lease's row until this transaction ends, and return the database's time (see `sync.clock`).
+
+    Raises FencedError if another holder has taken it.
+    """
     suffix = " FOR UPDATE" if tx.dialect.name == "postgresql" else ""
-    row = run(
+    rows = fetch(
         tx,
-        "SELECT fence FROM lease WHERE organization = ? AND destination = ?" + suffix,
+        f"SELECT fence, {clock(tx)} FROM lease WHERE organization = ? AND destination = ?{suffix}",
         [lease.organization, lease.destination],
-    ).first()
-    if row is None or row.fence != lease.fence:
+    )
+    if not rows or rows[0][0] != lease.fence:
         raise FencedError("another process took over this destination's ledger")
+    return int(rows[0][1])
 
 
 def release(tx: Connection, lease: Lease) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import BigInteger, Column, Connection, Integer, LargeBinary, String, Table
 from sqlalchemy.exc import IntegrityError
 
-from consent.database import among, insert, metadata, run, upsert
+from consent.database import among, fetch, insert, metadata, run, upsert
 from sync.port import Outcome, Receipt
 
 receipt_table = Table(
@@ -82,13 +82,13 @@ class SetAside(NamedTuple):
 
 def cursor(tx: Connection, organization: str, destination: str, lane: str) -> int:
     """Return the first position that nothing was settled for yet."""
-    row = run(
+    rows = fetch(
         tx,
         """SELECT last FROM receipt WHERE organization = ? AND destination = ? AND lane = ?
         ORDER BY first DESC LIMIT 1""",
         [organization, destination, lane],
-    ).first()
-    return 0 if row is None else row.last + 1
+    )
+    return int(rows[0][0]) + 1 if rows else 0
 
 
 def skipped(tx: Connection, organization: str, destination: str, lane: str) -> int:

@@ -122,9 +122,9 @@ def _tell(teller: Teller, when: str, stage: Stage) -> Standing:
 
 
 def _in_flight(control: Control, fault: int) -> bool:
-    """Tell whether a call that met this fault is still waiting: the journal has those that came to an end."""
-    ended = [line for line in control.journal()["requests"] if line["fault"] == fault]
-    return control.struck(fault) == 1 and not ended
+    """Tell whether a call that met this fault is still waiting: the journal has no answer to it."""
+    answered = [line for line in control.journal()["requests"] if line["fault"] == fault and line["status"]]
+    return control.struck(fault) == 1 and not answered
 
 
 @contextmanager

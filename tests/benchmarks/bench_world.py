@@ -139,7 +139,7 @@ _EMPLOYEE_FIRST_YES = ("e:Hi, this is Ann from Acme. Do you have a minute?", "c:
 _EMPLOYEE_FIRST_STOP = ("e:Hi, this is Ann from Acme. Do you have a minute?", "c:STOP", "e:Are you there?")
 _CONTACT_FIRST_YES = ("c:Hello, I have a question about my account", "c:yes", "e:Hello! What can I do for you?",
                       "c:I'd like to change my address, what do you need?", "e:Only the new one, and since when.",
-                      "c:12 Peach Street, from the first of next month", "e:It is changed.", "c:Wonderful, thanks a lot",
+                      "c:12 Peach Street, from the first of next month", "e:It is changed.", "c:Wonderful, thank you!",
                       "e:Any time.", "c:By the way, are you open on Friday?", "e:We are, until four.")  # fmt: skip
 _CONTACT_FIRST_STOP = ("c:Who is this?", "c:Stop", "e:This is Ann from Acme.")
 _SCRIPTS = (

@@ -7,13 +7,13 @@ import json
 import os
 import sys
 import tempfile
+from importlib import import_module
+
+from jobs.cli.main import main
 
 # What nearly every command imports; no connection is open when a process parts.
-import jobs.asking
-import jobs.build
-import jobs.cli.mishaps
-import sync.resync  # noqa: F401
-from jobs.cli.main import main
+for name in ("jobs.asking", "jobs.build", "jobs.logs", "jobs.cli.mishaps", "sync.resync"):
+    import_module(name)
 
 
 def run(arguments):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from connectors.portal import migrate
+from consent.database import open_database
+from consent.organizations import create_organization, set_feature
 
 SETTINGS = """
 [database]
@@ -88,21 +93,31 @@ def bare(tmp_path: Path) -> Place:
     return Place(tmp_path / "place")
 
 
+@pytest.fixture(scope="session")
+def whole_template(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database with the portal's tables in it, as `db upgrade` leaves it."""
+    path = tmp_path_factory.mktemp("whole") / "assent.db"
+    shutil.copyfile(sqlite_template, path)
+    database = open_database(f"sqlite:///{path}")
+    migrate.upgrade(database)
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.dispose()
+    return path
+
+
 @pytest.fixture
-def place(bare: Place, sqlite_template: Path) -> Place:
+def place(bare: Place, whole_template: Path) -> Place:
     """A folder with settings and a migrated database."""
     (bare.folder / "settings.toml").write_text(SETTINGS)
     (bare.folder / "var").mkdir()
-    (bare.folder / "var/assent.db").write_bytes(sqlite_template.read_bytes())
+    shutil.copyfile(whole_template, bare.folder / "var/assent.db")
     return bare
 
 
 @pytest.fixture
 def acme(place: Place) -> Place:
     """The same with an organization that asks for consent."""
-    from consent.database import open_database
-    from consent.organizations import create_organization, set_feature
-
     database = open_database(f"sqlite:///{place.folder}/var/assent.db")
     with database.write() as tx:
         create_organization(tx, "acme", "Acme Bank", parent=None, actor="test", now=1)

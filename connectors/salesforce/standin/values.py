@@ -20,6 +20,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from functools import lru_cache
 
 from connectors.salesforce.standin.answers import RowRefusedError, bad_request
 from connectors.salesforce.standin.schema import DESCRIBE_TYPES, Field
@@ -78,8 +79,22 @@ def parse_datetime(text: str) -> int | None:
     """Whole seconds since 1970, or None where the text is not in one of the documented formats."""
     if _DATETIME.fullmatch(text) is None:
         return None
+    if text[-1] == "Z" and text[11:13] < "24" and text[14:16] < "60" and text[17:19] < "60":
+        midnight = _midnight(text[:10])
+        return (
+            None if midnight is None else midnight + int(text[11:13]) * 3600 + int(text[14:16]) * 60 + int(text[17:19])
+        )
     try:
         return int(datetime.fromisoformat(text).timestamp() // 1)
+    except (ValueError, OverflowError):
+        return None
+
+
+@lru_cache(1000)
+def _midnight(day: str) -> int | None:
+    """Seconds since 1970 at which a day begins; few days come again and again."""
+    try:
+        return int(datetime.fromisoformat(day + "T00:00:00Z").timestamp())
     except (ValueError, OverflowError):
         return None
 
@@ -210,17 +225,31 @@ def _utf16_units(text: str) -> int:
 
 _CHECKSUMS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-#: Which letter stands for a chunk of five characters; few chunks exist, so that remembering them is cheap.
-_chunks: dict[str, str] = {}
 
 
 def make_id(prefix: str, number: int) -> str:
     """The 18 characters of a record: three of its object, twelve of its number, three that make case safe."""
+    many, few = divmod(number, 62 * 62)
+    start, letters, capitals = _id_start(prefix, many)
+    end, more_capitals = _id_end(few)
+    return f"{start}{end}{letters}{_CHECKSUMS[capitals | more_capitals << 3]}"
+
+
+@lru_cache(1000)
+def _id_start(prefix: str, number: int) -> tuple[str, str, int]:
+    """An id's first 13 characters, its first two check letters, and where capitals are in the last three of the 13."""
     digits = ""
     while number:
         number, digit = divmod(number, 62)
         digits = _DIGITS[digit] + digits
-    return with_checksum(f"{prefix}5Y0{digits:0>9}")
+    start = f"{prefix}5Y0{digits:0>7}"
+    return start, _letter(start[:5]) + _letter(start[5:10]), _capitals(start[10:])
+
+
+@lru_cache(62 * 62)
+def _id_end(number: int) -> tuple[str, int]:
+    end = _DIGITS[number // 62] + _DIGITS[number % 62]
+    return end, _capitals(end)
 
 
 def number_of(record_id: str, prefix: str) -> int | None:
@@ -239,9 +268,9 @@ def with_checksum(short: str) -> str:
 
 
 def _letter(chunk: str) -> str:
-    letter = _chunks.get(chunk)
-    if letter is None:
-        letter = _CHECKSUMS[sum(1 << place for place, each in enumerate(chunk) if "A" <= each <= "Z")]
-        if len(_chunks) < 100_000:
-            _chunks[chunk] = letter
-    return letter
+    return _CHECKSUMS[_capitals(chunk)]
+
+
+def _capitals(chunk: str) -> int:
+    """A bit for each character that is a capital, the lowest for the first."""
+    return sum(1 << place for place, each in enumerate(chunk) if "A" <= each <= "Z")
