@@ -25,7 +25,9 @@ def canonical(value: Any) -> bytes:
     Keys are ASCII and there are no floats, so sorted orjson gives the same bytes as a full
     RFC 8785 serializer at a sixth of the time (the tests hold the two together).
     """
-    return orjson.dumps(value, option=_CANONICAL)
+    # A copy: orjson's own result keeps its place in a larger block that was cut, and a thousand of those that are
+    # kept cost ten times as much as the serializing (seen with glibc: 6.2 against 0.7 µs each).
+    return bytes(memoryview(orjson.dumps(value, option=_CANONICAL)))
 
 
 def commitment(salt: bytes, name: str, value: Any) -> str:

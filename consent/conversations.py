@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from sqlalchemy import BigInteger, Boolean, Column, Connection, Index, Integer, LargeBinary, String, Table
 
+from consent.canonical import canonical
 from consent.conversation import Conversation, begin
 from consent.database import PERSONAL, among, fetch, metadata, run, upsert
 from consent.tags import Tags
@@ -254,7 +255,7 @@ class Standings:
 
     def _row(self, standing: Standing) -> tuple[object, ...]:
         told = standing.conversation
-        state = orjson.dumps(told.state())
+        state = canonical(told.state())
         return (self._organization, standing.tag, told.id, told.sub_organization, told.group.value, standing.line_tag,
                 standing.contact_tag, told.line, told.contact, told.consent.value, told.version, standing.request_seq,
                 state)  # fmt: skip

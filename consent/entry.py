@@ -103,7 +103,7 @@ def entry_json(entry: Entry) -> bytes:
 
 
 def _quoted(text: str | None) -> str:
-    return "null" if text is None else canonical(text).decode()
+    return orjson.dumps(text).decode()
 
 
 def _number(number: int | None) -> str:

@@ -56,9 +56,10 @@ entry_table = Table(
 )
 
 _ENTRY = "organization, seq, lane, pos, kind, conversation, version, occurred_at, recorded_at, body, personal, leaf"
+_HEAD = "organization, size, consent, messages, audit, frontier, recorded_at"
+
 #: Makes an entry of a row: what `Entry._make` does, without a step in Python.
 _entry = partial(tuple.__new__, Entry)
-_HEAD = "organization, size, consent, messages, audit, frontier, recorded_at"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 import os
 import socket
-import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import structlog
 
@@ -37,8 +37,7 @@ def run_server(
         wake = stack.enter_context(_deliveries(parts)) if jobs else _nobody
         if listening is None or token is None:
             log.info("jobs.started", pid=os.getpid())
-            threading.Event().wait()
-            return
+            _wait_for_signal()
         intake = Intake(parts.database, committed=wake)
         stack.callback(intake.close)
         with listening:
@@ -115,6 +114,13 @@ def _deliveries(parts: Parts) -> Iterator[Callable[[], None]]:
         reconciler.end(delivery.drain_seconds)
         if not workers.drain(delivery.drain_seconds):
             log.warning("delivery.cut", advice="a push was still in flight: it is made again, under the same ids")
+
+
+def _wait_for_signal() -> NoReturn:
+    """Sleep until a signal's handler raises its end."""
+    while True:
+        # Not one long sleep: a signal that comes just before it begins doesn't wake it.
+        time.sleep(0.5)
 
 
 def _token(parts: Parts) -> str:

@@ -8,6 +8,7 @@ import orjson
 import structlog
 from sqlalchemy import BigInteger, Column, Connection, LargeBinary, String, Table
 
+from consent.canonical import entry_id
 from consent.database import Database, metadata, run
 from consent.kinds import SYSTEM, Kind, Lane
 from consent.ledger import append, create_ledger, ledgers, newest_head
@@ -147,6 +148,27 @@ def pause(database: Database, name: str, reason: str, actor: str, now: int) -> N
 def resume(database: Database, name: str, reason: str, actor: str, now: int) -> None:
     """Let deliveries to a paused or suspended destination go on."""
     _operate(database, name, State.OK, "resume", reason, actor, now)
+
+
+def discard(database: Database, letters: Sequence[receipts.SetAside], reason: str, actor: str, now: int) -> None:
+    """Give up dead letters; that it was done, by whom and why is an entry of the system ledger."""
+    with database.write() as tx:
+        create_ledger(tx, SYSTEM)
+        receipts.set_aside(tx, [letter._replace(state="discarded") for letter in letters])
+        by_place: dict[str, list[str]] = {}
+        for letter in letters:
+            by_place.setdefault(letter.destination, []).append(entry_id(letter.organization, letter.seq))
+        records = [
+            Record(
+                Kind.OPERATION,
+                now,
+                {"operation": "discard", "destination": name, "entries": ids, "actor": actor},
+                {"note": reason},
+            )
+            for name, ids in by_place.items()
+        ]
+        append(tx, SYSTEM, records, now)
+    log.info("refused.discarded", count=len(letters), actor=actor)
 
 
 def set_state(tx: Connection, name: str, state: State, now: int, *, advice: str | None = None) -> None:

@@ -54,6 +54,7 @@ class Only(StrEnum):
 
     MISSING = "missing"
     DRIFTED = "drifted"
+    UNSETTLED = "unsettled"
     REFUSED = "refused"
     ALL = "all"
 
@@ -198,7 +199,7 @@ class _Resync:
 
     def _pages(self) -> Iterator[list[Entry]]:
         """Yield matching entries, each page of one lane of one ledger, in order."""
-        if self._filters.only in (Only.MISSING, Only.DRIFTED):
+        if self._filters.only in (Only.MISSING, Only.DRIFTED, Only.UNSETTLED):
             yield from self._differing()
         elif self._filters.only is Only.REFUSED:
             yield from self._refused()

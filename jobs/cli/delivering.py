@@ -1,4 +1,4 @@
-"""Commands of delivery: `sync`, `resync`, `reconcile`, `status`, `refused`, `destination`."""
+"""Commands of delivery: `sync`, `resync`, `reconcile`, `status`, `destination`."""
 
 import threading
 from collections.abc import Iterator
@@ -12,7 +12,6 @@ import typer
 from jobs.cli.shared import (
     Config,
     Json,
-    Limit,
     at_time,
     group,
     now,
@@ -25,7 +24,6 @@ from jobs.exits import Exit, Problem
 Destination = Annotated[str | None, typer.Option("--destination", metavar="NAME", help="Only this destination.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the records.")]
 
-refused = group("The dead letters: entries that a destination refused.")
 destination = group("The destinations: who is paused, and by whom.")
 
 
@@ -44,7 +42,6 @@ def register(app: typer.Typer) -> None:
     app.command()(resync)
     app.command()(reconcile)
     app.command()(status)
-    app.add_typer(refused, name="refused")
     app.add_typer(destination, name="destination")
 
 
@@ -95,7 +92,7 @@ def resync(
             since=at_time(since, "--since"),
             until=at_time(until, "--until"),
             conversations=_conversations(parts, org, contact),
-            entry=_entry_key(entry),
+            entry=entry_key(entry),
         )
         results = [
             engine.resync(
@@ -207,81 +204,6 @@ def resume_destination(name: str, reason: Reason = "", config: Config = None, as
     _operate("resume", name, reason, config, as_json)
 
 
-@refused.command("list")
-def list_refused(
-    name: Destination = None,
-    org: Annotated[str | None, typer.Option(metavar="O", help="Only this organization's ledger.")] = None,
-    waiting: Annotated[bool, typer.Option("--waiting", help="Those that wait for their next attempt instead.")] = False,
-    limit: Limit = 1000,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """Print the dead letters and why each was refused."""
-    from jobs.build import assembled
-    from sync import receipts
-
-    with assembled(config) as parts, parts.database.read() as tx:
-        state = "waiting" if waiting else "refused"
-        found = receipts.asides(tx, destination=name, organization=org, state=state, limit=limit)
-    rows = [_aside_row(aside) for aside in found]
-    if as_json:
-        print_lines(rows)
-    else:
-        columns = ("ENTRY", "DESTINATION", "LANE", "SINCE", "CODE", "ADVICE")
-        print_table(columns, ([row[column.lower()] for column in columns] for row in rows), empty="Nothing is refused.")
-
-
-@refused.command()
-def retry(
-    entry: Annotated[str | None, typer.Argument(metavar="[ID]", help="One entry; without it, all.")] = None,
-    name: Destination = None,
-    org: Annotated[str | None, typer.Option(metavar="O", help="Only this organization's ledger.")] = None,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """Bring dead letters to their destinations again."""
-    resync(name, org=org, entry=entry, only=Only.REFUSED, config=config, as_json=as_json)
-
-
-@refused.command()
-def show(entry: str, config: Config = None, as_json: Json = False) -> None:
-    """Print where one entry is refused, and why."""
-    rows = _asides_of(entry, config)
-    if as_json:
-        print_lines(rows)
-    else:
-        for row in rows:
-            print("\n".join(f"{key:12} {value}" for key, value in row.items()), end="\n\n")
-
-
-def _asides_of(entry: str, config: Any) -> list[dict[str, Any]]:
-    from jobs.build import assembled
-    from sync import receipts
-
-    organization, seq = _entry_key(entry) or ("", -1)
-    with assembled(config) as parts, parts.database.read() as tx:
-        found = [one for one in receipts.asides(tx, organization=organization, limit=10_000) if one.seq == seq]
-    if not found:
-        raise Problem(Exit.USAGE, f"no destination refuses {entry} or waits for it: see `assent refused list`")
-    return [_aside_row(aside) for aside in found]
-
-
-def _aside_row(aside: Any) -> dict[str, Any]:
-    from consent.canonical import entry_id, timestamp
-
-    return {
-        "entry": entry_id(aside.organization, aside.seq),
-        "destination": aside.destination,
-        "lane": aside.lane,
-        "state": aside.state,
-        "attempts": aside.attempts,
-        "since": timestamp(aside.since),
-        "due_at": timestamp(aside.due_at),
-        "code": aside.code,
-        "advice": aside.advice,
-    }
-
-
 def _operate(operation: str, name: str, reason: str, config: Any, as_json: bool) -> None:
     from jobs.build import assembled, host_actor
     from sync import destinations
@@ -309,7 +231,7 @@ def _reconcile_one(parts: Any, chosen: Any, org: str | None, repair: bool, stop:
     found = compare(parts.database, chosen, organization=org, stop=stop)
     repaired = 0
     if repair and found.differences:
-        for which in (Which.MISSING, Which.DRIFTED):
+        for which in (Which.MISSING, Which.DRIFTED, Which.UNSETTLED):
             filters = Filters(only=which, organization=org)
             actor, at = host_actor(), now()
             repaired += resync(parts.database, chosen, filters, parts.rules, actor=actor, now=at, stop=stop).taken
@@ -349,7 +271,7 @@ def _conversations(parts: Any, org: str | None, contact: str | None) -> tuple[st
         return conversations_of(tx, org, contact)
 
 
-def _entry_key(entry: str | None) -> tuple[str, int] | None:
+def entry_key(entry: str | None) -> tuple[str, int] | None:
     from consent.canonical import parse_entry_id
 
     if entry is None:

@@ -8,7 +8,18 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from jobs.cli import configuration, consenting, databases, delivering, ledgers, organizing, starting, taking, wording
+from jobs.cli import (
+    configuration,
+    consenting,
+    databases,
+    delivering,
+    ledgers,
+    organizing,
+    refusing,
+    starting,
+    taking,
+    wording,
+)
 from jobs.cli.shared import Config, Json
 from jobs.exits import Exit
 
@@ -45,7 +56,7 @@ def _root(
     configure_logs("warning")
 
 
-for _family in (starting, taking, delivering, ledgers, organizing, wording, consenting):
+for _family in (starting, taking, delivering, refusing, ledgers, organizing, wording, consenting):
     _family.register(app)
 app.add_typer(databases.app, name="db")
 app.add_typer(configuration.app, name="config")

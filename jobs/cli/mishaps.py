@@ -58,8 +58,8 @@ def _library(error: Exception) -> tuple[Exit, list[str]]:
 
 
 def _database(advice: str) -> tuple[Exit, list[str]]:
-    # Where the advice is to change a setting or the schema, that is what is wrong.
-    settings = "[database]" in advice or "db upgrade" in advice
+    # Where the advice is to change a setting or the schema, that is what is wrong; one that is away may come back.
+    settings = ("[database]" in advice or "db upgrade" in advice) and "can't be reached" not in advice
     return (Exit.SETTINGS if settings else Exit.UNEXPECTED), [advice]
 
 

@@ -16,8 +16,11 @@ from jobs.build import Parts
 from jobs.demo.programs import package
 from jobs.verifying import Verified, verify_ledgers
 from sync.destinations import Destination
-from sync.reconcile import Reconciled, reconcile
+from sync.reconcile import Difference, Problem, Reconciled, reconcile
 from sync.status import status
+
+#: A receipt that one of these contradicts is worth nothing.
+_BROKEN = (Problem.MISSING, Problem.DRIFTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ def check_all(parts: Parts, archive: Path) -> Checked:
         found = reconcile(parts.database, destination)
         expected = _expected(parts.database, destination)
         held = _held(parts.database, destination)
-        problems = [f"{one.entry or one.pos} is {one.problem.value}" for one in found.differences[:5]]
+        problems = [f"{_name(one)} is {one.problem.value}" for one in found.differences[:5]]
         if found.more or len(found.differences) > 5:
             problems.append("and more")
         if held != expected:
@@ -86,7 +89,13 @@ def check_all(parts: Parts, archive: Path) -> Checked:
 
 
 def _agreeing(found: Reconciled) -> int:
-    return found.held - len({(one.organization, one.lane, one.pos) for one in found.differences}) - found.more
+    """Count the receipts that what was read back bears out."""
+    wrong = {(one.organization, one.lane, one.pos) for one in found.differences if one.problem in _BROKEN}
+    return max(0, found.checked - len(wrong) - found.more)
+
+
+def _name(difference: Difference) -> str:
+    return difference.entry or f"{difference.organization} {difference.lane} {difference.pos}"
 
 
 def _expected(database: Database, destination: Destination) -> int:

@@ -9,11 +9,13 @@ import threading
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 import requests
 import structlog
 import uvicorn
+from sqlalchemy import make_url
 
 from consent.database import open_database
 from consent.organizations import create_organization, set_feature
@@ -28,8 +30,8 @@ LIMIT = 200_000
 class Api:
     """A client of the server, and what the server logged."""
 
-    def __init__(self, url, path, logged):
-        self.url, self.path, self.logged = url, path, logged
+    def __init__(self, url, logged):
+        self.url, self.logged = url, logged
         self.session = requests.Session()
         self.session.trust_env = False
         self.session.headers["authorization"] = f"Bearer {TOKEN}"
@@ -46,11 +48,10 @@ class Api:
         return answer.json()
 
 
-@pytest.fixture(scope="module")
-def api(sqlite_template, tmp_path_factory):
-    path = tmp_path_factory.mktemp("api") / "assent.db"
-    shutil.copyfile(sqlite_template, path)
-    database = open_database(f"sqlite:///{path}")
+@contextmanager
+def served(url):
+    """Serve an organization's API from a database, with all that is logged kept."""
+    database = open_database(url)
     with database.write() as tx:
         create_organization(tx, "acme", "Acme Bank", parent=None, actor="test", now=1)
         set_feature(tx, "acme", "sms_opt_in", True, actor="test", now=1)
@@ -66,20 +67,29 @@ def api(sqlite_template, tmp_path_factory):
     while not server.started:
         time.sleep(0.005)
 
-    api = Api(f"http://127.0.0.1:{listener.getsockname()[1]}", path, logged)
-    yield api
+    api = Api(f"http://127.0.0.1:{listener.getsockname()[1]}", logged)
+    try:
+        yield api
+    finally:
+        api.session.close()
+        server.should_exit = True
+        thread.join()
+        listener.close()
+        intake.close()
+        database.dispose()
+        structlog.configure(**kept[0])
+        logging.getLogger().handlers[:] = kept[1]
+        logging.getLogger().setLevel(kept[2])
+        logging.captureWarnings(False)
+        warnings.filters[:] = kept[3]
 
-    api.session.close()
-    server.should_exit = True
-    thread.join()
-    listener.close()
-    intake.close()
-    database.dispose()
-    structlog.configure(**kept[0])
-    logging.getLogger().handlers[:] = kept[1]
-    logging.getLogger().setLevel(kept[2])
-    logging.captureWarnings(False)
-    warnings.filters[:] = kept[3]
+
+@pytest.fixture(scope="module")
+def api(sqlite_template, tmp_path_factory):
+    path = tmp_path_factory.mktemp("api") / "assent.db"
+    shutil.copyfile(sqlite_template, path)
+    with served(f"sqlite:///{path}") as api:
+        yield api
 
 
 @pytest.fixture
@@ -306,21 +316,33 @@ def test_the_description_names_every_call_and_the_token(api):
             assert operation["summary"]
 
 
-def test_a_database_that_is_locked_or_gone_is_503_and_heals(api, write):
-    message = write("see you at nine o'clock")
-    for name in ("assent.db", "assent.db-wal", "assent.db-shm"):
-        file = api.path.with_name(name)
-        if file.exists():
-            shutil.copyfile(file, api.path.with_name(f"kept-{name}"))
-    with api.path.open("r+b") as file:
-        file.write(b"no database at all, no database" * 10)
-    refused = api.post("/v1/messages", message), requests.get(api.url + "/readyz", timeout=20)
+def test_a_database_that_is_away_is_503_and_the_message_is_taken_when_it_is_back(
+    make_postgres_url, postgres, write, someone
+):
+    url = make_postgres_url()
+    name = make_url(url).database
+    asked = {"org": "acme", "line": "+14155550100", "contact": someone, "channel": "sms"}
+    with served(url) as api:
+        api.receive(write("Hello"))
+        postgres.run(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        postgres.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", name)
+        stop = write("STOP", "10:05")
 
-    for name in ("assent.db", "assent.db-wal", "assent.db-shm"):
-        if api.path.with_name(f"kept-{name}").exists():
-            shutil.copyfile(api.path.with_name(f"kept-{name}"), api.path.with_name(name))
-    assert all(answer.status_code in (200, 503) for answer in refused)
-    assert api.receive(message)["verdict"] == "held"
+        for answer in (
+            api.post("/v1/messages", stop),
+            api.post("/v1/messages/batch", [stop]),
+            api.post("/v1/gate", asked),
+        ):
+            assert is_problem(answer, 503, "unavailable")
+            assert answer.headers["retry-after"]
+            assert someone not in answer.text
+        assert is_problem(api.get("/readyz"), 503, "unavailable")
+        assert api.get("/livez").status_code == 200
+
+        postgres.run(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        assert api.receive(stop)["state"] == "opted_out"
+        assert api.post("/v1/gate", asked).json()["allowed"] is False
+    assert someone not in api.logged.getvalue()
 
 
 def test_no_number_name_or_text_was_logged(api, write):
