@@ -129,6 +129,12 @@ class MemoryConnector:
         """Make pushes wait for this event before they take anything; None: wait no more."""
         self._gate = event
 
+    def recover(self) -> None:
+        """Forget every fault that was asked for and not used up."""
+        with self._lock:
+            for asked in (self._faults, self._refusals, self._delays, self._limits):
+                asked.clear()
+
     @contextmanager
     def away(self) -> Iterator[None]:
         """Be away, for pushes and for reading back."""

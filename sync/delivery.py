@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from functools import partial
 from itertools import groupby
 from typing import assert_never
 
@@ -28,7 +27,7 @@ from sync.destinations import Destination, suspend
 from sync.leases import Keeper, Lease
 from sync.port import Batch, Delay, Outcome, Receipt, Refusal, Statement, SuspendedError, TransientError
 from sync.receipts import SetAside
-from sync.retry import LONGEST_SECONDS, delay, patiently
+from sync.retry import LONGEST_SECONDS, delay
 
 log = structlog.get_logger()
 
@@ -212,9 +211,9 @@ class _Delivery:
         return _Push(first, entries, done)
 
     def _push(self, batch: Batch) -> Sequence[Outcome]:
-        """Push with the patience for seconds of trouble; a fault of our own in one entry is that entry's refusal."""
+        """Push; a fault of our own in one entry is that entry's refusal."""
         try:
-            return patiently(partial(self._connector.push, batch), self._stop)
+            return self._connector.push(batch)
         except (TransientError, SuspendedError):
             raise
         except Exception as error:
@@ -347,7 +346,7 @@ class _Delivery:
             return
         lanes = {lane.name: (head.lanes[lane.name], lane.cursor) for lane in self._lanes}
         statement = Statement(organization, head.size, head.root, lanes, head.recorded_at)
-        patiently(partial(self._connector.close, statement), self._stop)
+        self._connector.close(statement)
         with self._database.write() as tx:
             leases.fence(tx, self._lease)
             run(

@@ -233,7 +233,17 @@ def _shapeless(asked: Any) -> tuple[str, str] | None:
     for name in ("id", "org"):
         if not isinstance(asked.get(name), str) or not asked[name]:
             return "invalid_message", f"`{name}` is missing: it is a text that is not empty"
+        if not _encodable(asked[name]):
+            return "invalid_message", f"`{name}` is no valid Unicode: it holds half of a surrogate pair"
     return None
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _error(asked: Any, code: str, detail: str) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import partial
 
 import structlog
 
@@ -17,7 +16,6 @@ from consent.database import Database
 from consent.ledger import ledgers, newest_head
 from sync import receipts
 from sync.destinations import Destination
-from sync.retry import patiently
 
 log = structlog.get_logger()
 
@@ -102,10 +100,10 @@ def differences(
         cursors = {lane: receipts.cursor(tx, organization, destination.name, lane) for lane in destination.lanes}
     for lane, cursor in cursors.items():
         for first in range(0, cursor, _RANGE):
-            yield from _range(
-                database, destination, organization, lane, first, min(first + _RANGE, cursor) - 1, tally, stop
-            )
-        beyond = patiently(partial(_found, destination, organization, lane, cursor, _BEYOND), stop)
+            if stop.is_set():
+                return
+            yield from _range(database, destination, organization, lane, first, min(first + _RANGE, cursor) - 1, tally)
+        beyond = _found(destination, organization, lane, cursor, _BEYOND)
         # Read after that: what the destination took meanwhile was in the ledger before.
         with database.read() as tx:
             size = newest_head(tx, organization).lanes[lane]
@@ -117,7 +115,7 @@ def differences(
 
 def _range(
     database: Database, destination: Destination, organization: str, lane: str, first: int, last: int,
-    tally: Reconciled, stop: threading.Event,
+    tally: Reconciled,
 ) -> Iterator[Difference]:  # fmt: skip
     with database.read() as tx:
         expected = dict(receipts.held_by(tx, organization, destination.name, lane, first, last))
@@ -129,7 +127,7 @@ def _range(
             )
             if aside.lane == lane and aside.pos <= last
         }  # fmt: skip
-    found = patiently(partial(_found, destination, organization, lane, first, last), stop)
+    found = _found(destination, organization, lane, first, last)
     tally.checked += len(expected)
     tally.held += len(found)
     for pos, receipt in expected.items():

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from functools import partial
 
 import orjson
 import structlog
@@ -29,7 +28,6 @@ from sync.destinations import Destination
 from sync.leases import Keeper
 from sync.port import Batch, Delay, Outcome, Receipt, Refusal
 from sync.reconcile import reconcile, to_repair
-from sync.retry import patiently
 from sync.workers import holder_name
 
 log = structlog.get_logger()
@@ -276,7 +274,7 @@ class _Resync:
             self._progress(replace(self._result))
 
     def _push(self, batch: Batch) -> Sequence[Outcome]:
-        return patiently(partial(self._connector.push, batch), self._stop)
+        return self._connector.push(batch)
 
     def _settle(self, lease: leases.Lease, batch: Batch, outcomes: Sequence[Outcome]) -> None:
         first, last = batch.entries[0].pos, batch.entries[-1].pos

@@ -9,7 +9,7 @@ from consent.conversations import contact_table, conversation_table, line_table
 from consent.database import Database, run
 from consent.ledger import entry_table, head_table
 from sync.group import inbox_table
-from tests.benchmarks.bench_world import ORGANIZATION
+from tests.benchmarks.bench_world import ORGANIZATION, undisturbed
 
 Row = tuple[Any, ...]
 
@@ -51,9 +51,8 @@ def commits_of(database: Database, after: int) -> list[Commit]:
 
 def write_again(database: Database, commits: Sequence[Commit]) -> float:
     """Write these transactions one after the other; return the seconds that took."""
-    if database.is_postgres:
-        return _postgres(database, commits)
-    return _sqlite(database, commits)
+    with undisturbed():
+        return _postgres(database, commits) if database.is_postgres else _sqlite(database, commits)
 
 
 def _sqlite(database: Database, commits: Sequence[Commit]) -> float:

@@ -96,3 +96,15 @@ def test_a_changed_and_a_lost_copy_are_seen_on_reading_back(memory):
     assert [one.pos for one in found] == [0, 2]
     assert found[0].digest != receipts[entries[0].id].digest
     assert memory.holds("decision", "opted_out") is False
+
+
+def test_it_forgets_what_it_was_told_to_fail_at_when_it_recovers(memory):
+    entries = make_entries("acme", "consent", 2)
+    memory.fail_with(TransientError("busy", "Wait."))
+    memory.refuse(entries[0].id)
+    memory.answer_at_most(1)
+
+    memory.recover()
+
+    assert len(memory.push(Batch("acme", "consent", entries))) == 2
+    assert len(find(memory, entries)) == 2

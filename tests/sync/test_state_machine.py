@@ -181,11 +181,8 @@ class Life(RuleBasedStateMachine):
             return
         while self.sleepers:
             self.a_sleeper_wakes_after_another_took_over()
-        self.memory.accept(*ids(self.database))
-        for _ in range(40):
-            done = deliver_all(self.database, self.to)
-            if not (done.away or done.owed or done.set_aside):
-                break
+        self.memory.recover()
+        deliver_all(self.database, self.to)
         resync(self.database, self.to, Filters(only=Only.REFUSED), rules(), actor="test", now=NOON)
         deliver_all(self.database, self.to)
 
@@ -239,8 +236,9 @@ def test_every_entry_is_owed_or_held_and_after_healing_all_are_held(make_databas
     class Here(Life):
         make_url = staticmethod(make_database_url)
 
+    examples = 10 if make_database_url().startswith("sqlite") else 4
     steps = settings(
-        max_examples=12, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=examples, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck)
     )  # fmt: skip
     with structlog.testing.capture_logs():
         run_state_machine_as_test(Here, settings=steps)
