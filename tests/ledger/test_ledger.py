@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 import rfc8785
-from pymerkle import InmemoryTree
 from sqlalchemy.exc import IntegrityError
 
 from consent.database import open_database
 from consent.entry import entry_json, leaf_of
-from consent.kinds import LANE_OF, SYSTEM, Kind, Lane
+from consent.kinds import SYSTEM, Kind
 from consent.ledger import (
     Appending,
     append,
@@ -28,14 +27,13 @@ from consent.ledger import (
     read_lane,
     read_positions,
     read_range,
-    walk,
 )
 from consent.values import Record
 from tests.ledger.append_driver import main as append_many
+from tests.ledger.auditing import assert_whole
 
 NOON = 1_795_000_000_000_000
 _DRIVER = Path(__file__).with_name("append_driver.py")
-_LEAF = ("organization", "seq", "lane", "pos", "kind", "conversation", "version", "occurred_at", "recorded_at", "body")
 
 
 def record(kind=Kind.MESSAGE, at=NOON, **values):
@@ -52,33 +50,6 @@ def acme(database):
 def write(database, *records, organization="acme", now=NOON):
     with database.write() as tx:
         return append(tx, organization, records, now)
-
-
-def assert_whole(database, organization):
-    """Check a ledger from what it stores, as an auditor would, and return its entries."""
-    with database.read() as tx:
-        entries = list(walk(tx, organization, page=7))
-        heads = tx.exec_driver_sql(
-            "SELECT size, consent, messages, audit, frontier FROM head"
-            f" WHERE organization = '{organization}' ORDER BY size"
-        ).fetchall()
-        newest = newest_head(tx, organization)
-    tree = InmemoryTree(algorithm="sha256")
-    lanes = dict.fromkeys(Lane, 0)
-    sizes = {head.size: head for head in heads}
-    for seq, entry in enumerate(entries):
-        assert (entry.seq, entry.pos, entry.lane) == (seq, lanes[LANE_OF[entry.kind]], LANE_OF[entry.kind])
-        lanes[entry.lane] += 1
-        told = json.loads(entry_json(entry))
-        leaf = rfc8785.dumps({name: told[name] for name in _LEAF})
-        assert hashlib.sha256(b"\x00" + leaf).digest() == entry.leaf == leaf_of(entry)
-        tree.append_entry(leaf)
-        if seq + 1 in sizes:
-            head = sizes[seq + 1]
-            assert (head.consent, head.messages, head.audit) == tuple(lanes.values())
-    assert newest.size == len(entries) == heads[-1].size
-    assert newest.root == tree.get_root()
-    return entries
 
 
 def test_a_new_ledger_is_empty_and_its_root_is_that_of_no_leaves(acme):

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consent.conversations import standing_of
 from consent.kinds import Kind
 from consent.ledger import append, walk
 from consent.organizations import set_mode
 from consent.replay import ReplayError, replay, restore, snapshot
 from consent.values import Mode, Record
 from sync.intake import Intake
+from tests.ledger.auditing import kept
 from tests.sync.sync_world import NOON, found, text
 
 _numbers = itertools.count()
@@ -72,13 +72,6 @@ def happened(org, said, contact, line, at, entry):
         "revoked": {"contact": told["contact"], "line": told["line"]},
     }
     return {"id": told["id"], "org": org, "at": told["sent_at"]} | said | about[said["event"]]
-
-
-def kept(database, org):
-    """Return the states that the database keeps, by conversation id."""
-    with database.read() as tx:
-        rows = tx.exec_driver_sql(f"SELECT * FROM conversation WHERE organization = '{org}'").fetchall()
-    return {row.id: standing_of(row).conversation for row in rows}
 
 
 def stored(database, org):

@@ -23,8 +23,7 @@ from consent.canonical import (
     timestamp,
 )
 from consent.entry import Entry, entry_json, leaf_of
-
-_LEAF = ("organization", "seq", "lane", "pos", "kind", "conversation", "version", "occurred_at", "recorded_at", "body")
+from tests.ledger.auditing import LEAF
 
 
 def _vectors(name):
@@ -84,7 +83,7 @@ def test_each_published_leaf_is_ours(row):
 def test_each_published_leaf_can_be_made_with_other_libraries(row):
     entry = row["entry"]
 
-    assert rfc8785.dumps({name: entry[name] for name in _LEAF}).decode() == row["canonical"]
+    assert rfc8785.dumps({name: entry[name] for name in LEAF}).decode() == row["canonical"]
     assert hashlib.sha256(b"\x00" + row["canonical"].encode()).hexdigest() == row["leaf_hash"] == entry["leaf_hash"]
     for name, held in entry["values"].items():
         salted = urlsafe_b64decode(held["salt"] + "==") + name.encode() + b"\x00" + rfc8785.dumps(held["value"])

@@ -16,7 +16,7 @@ import pytest
 from connectors.memory import MemoryConnector
 from consent.database import DatabaseError
 from sync.intake import Intake
-from tests.ledger.test_ledger import assert_whole
+from tests.ledger.auditing import assert_whole
 from tests.sync.cutting import Cutter
 from tests.sync.sync_world import deliver_all, destination, entries, found, ids, logged, owed_to, promised, text
 

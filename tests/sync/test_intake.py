@@ -13,7 +13,7 @@ from consent.database import DatabaseError
 from consent.organizations import create_organization, set_mode
 from consent.values import Mode
 from sync.intake import BusyError, Intake
-from tests.ledger.test_ledger import assert_whole
+from tests.ledger.auditing import assert_whole
 from tests.sync.sync_world import NOON, SECOND, entries, found, logged, text
 
 

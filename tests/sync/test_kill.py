@@ -26,8 +26,7 @@ from jobs.build import Parts
 from jobs.settings import load_settings
 from sync.reconcile import reconcile
 from sync.status import status
-from tests.ledger.test_ledger import assert_whole
-from tests.ledger.test_replay import kept
+from tests.ledger.auditing import assert_whole, kept
 from tests.sync.sync_world import entries, found, text
 
 _ROOT = Path(__file__).parents[2]

@@ -25,8 +25,7 @@ from sync.port import Batch, SuspendedError, TransientError
 from sync.receipts import cursor
 from sync.reconcile import reconcile
 from sync.resync import Filters, Only, resync
-from tests.ledger.test_ledger import assert_whole
-from tests.ledger.test_replay import kept
+from tests.ledger.auditing import assert_whole, kept
 from tests.sync.sync_world import (
     NOON,
     deliver_all,
@@ -236,7 +235,7 @@ def test_every_entry_is_owed_or_held_and_after_healing_all_are_held(make_databas
     class Here(Life):
         make_url = staticmethod(make_database_url)
 
-    examples = 10 if make_database_url().startswith("sqlite") else 4
+    examples = 25 if make_database_url().startswith("sqlite") else 8
     steps = settings(
         max_examples=examples, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck)
     )  # fmt: skip
