@@ -27,7 +27,7 @@ class Scale(NamedTuple):
 
     #: Callers at a time, as threads or coroutines.
     callers: int
-    #: Conversations of the mix; each has 8 texts at most times.
+    #: Conversations of the mix; eight texts each on average.
     conversations: int
     #: Texts decided by one ORM transaction each.
     orm_texts: int
@@ -132,8 +132,8 @@ def stores() -> Iterator[list[Store]]:
         yield [sqlite, postgres]
 
 
-# Who says what, for the conversations in turn: in four of ten the employee writes first and is let in, in one shut
-# out; in three the contact writes first and agrees, in one not; one is chat that was agreed to long ago.
+# Who says what, for the conversations in turn: in five of ten the employee writes first and is let in, in one shut
+# out; in three the contact writes first and agrees, in one not.
 _EMPLOYEE_FIRST_YES = ("e:Hi, this is Ann from Acme. Do you have a minute?", "c:YES", "e:Great, thank you!",
                        "c:What about tomorrow at ten?", "e:Ten is fine. I'll send the papers before.", "c:Perfect",
                        "e:They are on their way to you.", "c:Got them. Talk to you tomorrow then")  # fmt: skip
