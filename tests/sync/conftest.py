@@ -3,7 +3,7 @@
 import pytest
 
 from sync.intake import Intake
-from tests.sync.sync_world import found
+from tests.sync.sync_world import destination, found
 
 
 @pytest.fixture
@@ -19,3 +19,9 @@ def intake(acme):
     intake = Intake(acme)
     yield intake
     intake.close()
+
+
+@pytest.fixture
+def to():
+    """A destination in memory that takes five entries at a time."""
+    return destination()

@@ -1,6 +1,7 @@
 """Texts to take in, organizations that take them, destinations in memory, and what an auditor counts afterwards."""
 
 import itertools
+import threading
 from contextlib import contextmanager
 
 import structlog
@@ -11,10 +12,12 @@ from consent.kinds import Lane
 from consent.ledger import ledgers, walk
 from consent.organizations import create_organization, set_mode
 from consent.values import Mode
-from sync.delivery import Rules
+from sync.delivery import Rules, deliver
 from sync.destinations import Destination
+from sync.leases import Keeper, take
 from sync.port import Capacity
 from sync.receipts import asides, cursor, held_by
+from sync.status import status
 from sync.workers import owed, sync_now
 
 NOON = 1_795_435_200_000_000  # 2026-11-23T12:00:00Z
@@ -96,3 +99,30 @@ def logged():
         names = []
         yield names
         names += [event["event"] for event in events]
+
+
+def told(database, to):
+    """Return a destination's line of `assent status`."""
+    return next(row for row in status(database, [to])["destinations"] if row["name"] == to.name)
+
+
+def lease_of(database, to, organization="acme", seconds=5.0, holder="tester"):
+    with database.write() as tx:
+        return take(tx, organization, to.name, holder, seconds)
+
+
+def work(database, to, organization="acme", seconds=5.0, **how):
+    """Work one lease as one tenure."""
+    keeper = Keeper(database, seconds)
+    lease = lease_of(database, to, organization, seconds)
+    try:
+        return deliver(database, to, lease, keeper, rules(lease_seconds=seconds), threading.Event(), **how)
+    finally:
+        keeper.end()
+
+
+def wait_for(condition):
+    """Wait until something is so; the test run's own time limit ends what never becomes so."""
+    pause = threading.Event()
+    while not condition():
+        pause.wait(0.005)

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -198,7 +199,57 @@ def test_a_postgresql_that_is_not_there_says_so(tmp_path, open_databases):
         Intake(open_databases(f"postgresql://postgres:@/assent?host={tmp_path}")).take([text("STOP")])
 
 
-# --- SQLite files, from a process of their own --------------------------------------------------------------------
+# --- SQLite files ---------------------------------------------------------------------------------------------
+
+
+def test_a_sqlite_database_that_another_process_holds_for_a_while_is_waited_for(
+    make_sqlite_url, open_databases
+):  # fmt: skip
+    url = make_sqlite_url()
+    database = open_databases(url)
+    found(database, "acme")
+    intake = Intake(database)
+    other = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    letting_go = threading.Timer(0.5, other.execute, ["ROLLBACK"])
+    letting_go.start()
+
+    answers = intake.take([text("Hi", contact=at) for at in range(20)])
+
+    letting_go.join()
+    other.close()
+    intake.close()
+    assert [answer["verdict"] for answer in answers] == ["held"] * 20
+    assert sum(taken(database).values()) == 20
+
+
+def test_a_database_without_tables_says_what_to_run(tmp_path, open_databases):
+    empty = open_databases(f"sqlite:///{tmp_path}/empty.db")
+
+    with pytest.raises(DatabaseError, match="assent db upgrade"):
+        Intake(empty).take([text()])
+
+
+def test_a_file_that_is_no_database_says_so_and_refuses_no_text(tmp_path, open_databases):
+    (tmp_path / "letter.db").write_text("Dear Sir or Madam, " * 300)
+
+    with pytest.raises(DatabaseError, match="no SQLite database"):
+        Intake(open_databases(f"sqlite:///{tmp_path}/letter.db")).take([text()])
+
+
+def test_a_database_that_is_damaged_says_so_and_refuses_no_text(make_sqlite_url, open_databases):
+    url = make_sqlite_url()
+    first = open_databases(url)
+    found(first, "acme")
+    with first.read() as tx:
+        page = tx.exec_driver_sql("SELECT rootpage FROM sqlite_master WHERE name = 'conversation'").scalar_one()
+    first.dispose()
+    with Path(url.removeprefix("sqlite:///")).open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xff" * 4096)
+
+    with pytest.raises(DatabaseError, match="damaged"):
+        Intake(open_databases(url)).take([text()])
 
 
 @pytest.fixture

@@ -1,22 +1,17 @@
 """Delivery: every entry is owed or held, whatever the destination does."""
 
-import threading
 import time
 from dataclasses import replace
 
 import pytest
 
 from connectors.memory import MemoryConnector
-from consent.kinds import SYSTEM, Lane
+from consent.kinds import Lane
 from consent.ledger import read_lane
-from sync.delivery import End, deliver
-from sync.destinations import State, pause, register, resume, standing
-from sync.intake import Intake
-from sync.leases import Keeper, Lease, take
+from sync.destinations import pause, register, resume
 from sync.port import SuspendedError, TransientError
-from sync.receipts import cursor, held_by
-from sync.status import status
-from sync.workers import Workers, sync_now
+from sync.receipts import held_by
+from sync.workers import Workers
 from tests.sync.sync_world import (
     NOON,
     deliver_all,
@@ -30,34 +25,12 @@ from tests.sync.sync_world import (
     rules,
     set_aside_for,
     text,
+    told,
+    wait_for,
+    work,
 )
 
 AWAY = TransientError("503", "The destination is away: wait.")
-
-
-@pytest.fixture
-def to():
-    return destination()
-
-
-def told(database, to):
-    """Return a destination's line of `assent status`."""
-    return next(row for row in status(database, [to])["destinations"] if row["name"] == to.name)
-
-
-def lease_of(database, to, organization="acme", seconds=5.0, holder="tester"):
-    with database.write() as tx:
-        return take(tx, organization, to.name, holder, seconds)
-
-
-def work(database, to, organization="acme", seconds=5.0, **how):
-    """Work one lease as one tenure."""
-    keeper = Keeper(database, seconds)
-    lease = lease_of(database, to, organization, seconds)
-    try:
-        return deliver(database, to, lease, keeper, rules(lease_seconds=seconds), threading.Event(), **how)
-    finally:
-        keeper.end()
 
 
 def test_everything_arrives_once_and_nothing_is_owed(acme, intake, to):
@@ -411,233 +384,6 @@ def test_a_fault_of_the_connector_in_one_entry_is_that_entrys_refusal(acme, inta
     assert events.count("push.failed") == 1
 
 
-# --- leases -------------------------------------------------------------------------------------------------------
-
-
-def test_only_one_holder_works_a_destinations_ledger(acme, database_url, open_databases, to):
-    other = open_databases(database_url)
-
-    mine = lease_of(acme, to)
-    theirs = lease_of(other, to)
-    elsewhere = lease_of(other, to, organization=SYSTEM)
-
-    assert (mine.fence, theirs) == (1, None)
-    assert elsewhere is not None
-
-
-def test_a_holder_that_slept_past_its_lease_settles_nothing(acme, database_url, open_databases, intake):
-    to = destination(batch=100)
-    intake.take([text("Hi", contact=at) for at in range(10)])
-    register(acme, [to])
-    gate = threading.Event()
-    to.connector.hang_on(gate)
-    tenures = []
-    # Its keeper has died with its process's clock: nothing renews the lease.
-    keeper, lease = Keeper(acme, 60.0), lease_of(acme, to, seconds=0.05)
-    sleeper = threading.Thread(
-        target=lambda: tenures.append(deliver(acme, to, lease, keeper, rules(), threading.Event()))
-    )  # fmt: skip
-    sleeper.start()
-    wait_for(lambda: to.connector.pushes)
-
-    to.connector.hang_on(None)
-    done = sync_now(open_databases(database_url), [to], rules())[0]
-    receipts_before = count(acme, "receipt")
-    gate.set()
-    sleeper.join()
-    keeper.end()
-
-    assert (done.owed, done.away) == (0, False)
-    assert (tenures[0].end, tenures[0].settled) == (End.LOST, 0)
-    assert count(acme, "receipt") == receipts_before
-    assert promised(acme, to) == set(ids(acme)) == set(to.connector.ids())
-
-
-def test_a_stale_holder_can_not_settle_let_go_or_renew(acme, to):
-    stale = lease_of(acme, to, seconds=0.0)
-    fresh = lease_of(acme, to, holder="another")
-
-    assert (stale.fence, fresh.fence) == (1, 2)
-    tenure = deliver(acme, to, stale, Keeper(acme, 60), rules(), threading.Event())
-    assert (tenure.end, tenure.settled) == (End.LOST, 0)
-    assert lease_of(acme, to) is None
-
-
-def test_a_slow_push_keeps_its_lease(acme, database_url, open_databases, intake, to):
-    intake.take([text()])
-    register(acme, [to])
-    gate = threading.Event()
-    to.connector.hang_on(gate)
-    tenures = []
-    slow = threading.Thread(target=lambda: tenures.append(work(acme, to, seconds=0.3)))
-    slow.start()
-    wait_for(lambda: to.connector.pushes)
-
-    taken = [lease_of(open_databases(database_url), to) for _ in range(3) if not gate.wait(0.2)]
-    gate.set()
-    slow.join()
-
-    assert taken == [None, None, None]
-    assert tenures[0].end is End.IDLE
-
-
-def test_a_dead_workers_lease_runs_out_and_sync_waits_for_it(acme, intake, to):
-    intake.take([text()])
-    assert isinstance(lease_of(acme, to, seconds=0.3, holder="killed"), Lease)
-
-    done = deliver_all(acme, to)
-
-    assert (done.owed, to.connector.ids()) == (0, ids(acme))
-
-
-def test_two_processes_at_work_on_one_destination_leave_one_copy_and_one_receipt(acme, database_url, open_databases):
-    to = destination(batch=2)
-    other = open_databases(database_url)
-    intake = Intake(acme)
-    workers = [Workers(database, [to], rules(lease_seconds=1.0), poll_seconds=0.01) for database in (acme, other)]
-    for one in workers:
-        one.start()
-
-    for at in range(12):
-        intake.take([text("Hi", contact=at)])
-        workers[at % 2].wake()
-    wait_for(lambda: owed_to(acme, to) == 0)
-    drained = [one.drain(10) for one in workers]
-    intake.close()
-
-    assert drained == [True, True]
-    assert to.connector.ids() == ids(acme)
-    pushed = [one for one in to.connector.pushes if not one[3]]
-    assert len({(organization, lane, pos) for organization, lane, positions, _ in pushed for pos in positions}) == (
-        sum(len(positions) for _, _, positions, _ in pushed)
-    )
-
-
-# --- destinations that come, wait and go --------------------------------------------------------------------------
-
-
-def test_a_new_destination_fills_up_from_the_start(acme, intake, to):
-    intake.take([text("Hi", contact=at) for at in range(10)])
-    deliver_all(acme, to)
-    newer = destination("newer")
-
-    deliver_all(acme, to, newer)
-
-    assert newer.connector.ids() == ids(acme)
-
-
-def test_a_lane_added_later_fills_up_from_the_start(acme, intake, to):
-    narrow = destination(lanes=(Lane.CONSENT,))
-    intake.take([text("Hi", contact=at) for at in range(10)])
-    deliver_all(acme, narrow)
-
-    deliver_all(acme, to)
-
-    assert sorted(narrow.connector.ids() + to.connector.ids()) == ids(acme)
-
-
-def test_a_destination_from_now_on_gets_only_what_is_recorded_from_now_on(acme, intake):
-    to = destination(from_now=True)
-    intake.take([text("Hi", contact=at) for at in range(10)])
-    before = ids(acme)
-    register(acme, [to])
-
-    assert deliver_all(acme, to).settled == 0
-    intake.take([text("YES", contact=3, at=60)])
-    deliver_all(acme, to)
-
-    assert to.connector.ids() == sorted(set(ids(acme)) - set(before))
-    assert told(acme, to)["delivered"] == len(to.connector.ids())
-    assert promised(acme, to) == set(to.connector.ids())
-
-
-def test_a_paused_destination_gets_nothing_until_it_is_resumed_and_both_stand_in_the_system_ledger(acme, intake, to):
-    intake.take([text()])
-    register(acme, [to])
-    pause(acme, to.name, "Migration", "ann", NOON)
-
-    paused = deliver_all(acme, to)
-    state = told(acme, to)
-    resume(acme, to.name, "Done", "ann", NOON)
-    deliver_all(acme, to)
-
-    assert (paused.away, paused.code, to.connector.pushes[0][0]) == (True, "paused", "acme")
-    assert (state["state"], state["owed"], state["reason"]) == ("paused", len(ids(acme)) - 1, "Migration")
-    operations = entries(acme, SYSTEM)
-    assert [(one.facts()["operation"], one.facts()["actor"]) for one in operations] == [
-        ("pause", "ann"), ("resume", "ann"),
-    ]  # fmt: skip
-    assert [one.revealed() for one in operations] == [{"note": "Migration"}, {"note": "Done"}]
-    assert to.connector.ids() == ids(acme)
-
-
-def test_workers_do_not_deliver_to_a_paused_destination(acme, intake, to):
-    intake.take([text()])
-    register(acme, [to])
-    pause(acme, to.name, "", "ann", NOON)
-    other = destination("other")
-
-    workers = Workers(acme, [to, other], rules(), poll_seconds=0.01)
-    workers.start()
-    wait_for(lambda: owed_to(acme, other) == 0)
-    workers.drain(10)
-
-    assert to.connector.pushes == []
-
-
-def test_pausing_an_unknown_destination_says_so(acme):
-    with pytest.raises(LookupError):
-        pause(acme, "nowhere", "", "ann", NOON)
-
-
-def test_a_destination_that_the_settings_no_longer_name_keeps_its_receipts(acme, intake, to):
-    intake.take([text()])
-    deliver_all(acme, to)
-    other = destination("other")
-
-    register(acme, [other])
-    with acme.read() as tx:
-        assert standing(tx, to.name).state is State.REMOVED
-        assert cursor(tx, "acme", to.name, "consent") > 0
-    pushes = len(to.connector.pushes)
-    deliver_all(acme, to, other)
-
-    assert len(to.connector.pushes) == pushes
-    assert told(acme, to)["state"] == "ok"
-
-
-def test_a_destination_is_told_how_far_all_is_when_a_tenure_ends(acme, intake, to):
-    intake.take([text("Hi", contact=at) for at in range(7)])
-
-    deliver_all(acme, to)
-
-    by_ledger = {statement.organization: statement for statement in to.connector.statements}
-    sizes = {ledger["organization"]: ledger for ledger in status(acme, [to])["ledgers"]}
-    statement = by_ledger["acme"]
-    assert (statement.size, statement.root.hex()) == (sizes["acme"]["size"], sizes["acme"]["root"])
-    assert all(size == settled for size, settled in statement.lanes.values())
-    assert sum(size for size, _ in statement.lanes.values()) == statement.size
-
-
-def test_a_destination_that_was_away_when_it_was_to_be_told_is_told_later(acme, intake, to):
-    intake.take([text()])
-
-    class Deaf(MemoryConnector):
-        def close(self, statement):
-            raise AWAY
-
-    to.connector.__class__ = Deaf
-    away = deliver_all(acme, to)
-    to.connector.__class__ = MemoryConnector
-    deliver_all(acme, to)
-
-    assert (away.away, away.owed) == (True, 0)
-    assert [statement.organization for statement in to.connector.statements] == ["acme"]
-
-
-# --- look-ups -----------------------------------------------------------------------------------------------------
-
-
 def test_receipts_tell_of_any_range_what_is_held_and_under_which_name(acme, intake, to):
     intake.take([text("Hi", contact=at) for at in range(12)])
     lane = [entry for entry in entries(acme, "acme") if entry.lane == "consent"]
@@ -662,15 +408,3 @@ def test_the_oldest_owed_entry_is_told_by_its_age(acme, intake, to):
     with acme.read() as tx:
         assert read_lane(tx, "acme", "audit", 0, 1)[0].recorded_at == NOON
     assert waiting["oldest_owed_seconds"] >= 0
-
-
-def count(database, table):
-    with database.read() as tx:
-        return tx.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one()
-
-
-def wait_for(condition):
-    """Wait until something is so; the test run's own time limit ends what never becomes so."""
-    pause = threading.Event()
-    while not condition():
-        pause.wait(0.005)
