@@ -12,7 +12,7 @@ from consent.canonical import parse_entry_id, parse_timestamp
 from consent.conversation import Conversation
 from consent.engine import Decision
 from consent.kinds import Kind
-from consent.messages import MessageError
+from consent.messages import MessageError, read_employee, storable
 from consent.numbers import NumberError, read_number
 from consent.policy import Policy
 from consent.step import Step
@@ -77,12 +77,11 @@ def read_event(asked: Mapping[str, Any], received_at: int, policy: Policy) -> Ev
         case Happened.NUMBER_REASSIGNED:
             return Event(*base, contact=_number(asked, "contact", policy), actor=actor)
         case Happened.LINE_REASSIGNED:
-            employee = asked.get("employee")
-            if not isinstance(employee, Mapping) or not isinstance(employee.get("id"), str) or not employee["id"]:
+            employee_id, employee_name = read_employee(asked.get("employee"), [])
+            if employee_id is None:
                 raise MessageError("invalid_message", '`employee` is an object as {"id": "e1", "name": "Ann Lee"}')
-            name = employee.get("name") if isinstance(employee.get("name"), str) else None
             line = _number(asked, "line", policy)
-            return Event(*base, line=line, employee_id=employee["id"], employee_name=name, actor=actor)
+            return Event(*base, line=line, employee_id=employee_id, employee_name=employee_name, actor=actor)
         case Happened.DELIVERY_STATUS:
             return Event(*base, entry=_entry(asked), status=_status(asked), note=_text(asked, "reason"), actor=actor)
         case Happened.REVOKED:
@@ -237,4 +236,4 @@ def _text(asked: Mapping[str, Any], name: str) -> str | None:
         return None
     if not isinstance(given, str):
         raise MessageError("invalid_message", f"`{name}` is a text")
-    return given.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return storable(given, [])

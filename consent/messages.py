@@ -44,7 +44,7 @@ def read_message(asked: Mapping[str, Any], received_at: int, policy: Policy) -> 
     raw: dict[str, Any] = {}
     line = _number(asked, "line", policy.default_region, raw)
     contact = _number(asked, "contact", policy.default_region, raw)
-    employee_id, employee_name = _employee(asked.get("employee"), flags)
+    employee_id, employee_name = read_employee(asked.get("employee"), flags)
     sent_at = _sent_at(asked.get("sent_at"), received_at, flags)
     return Message(
         _identity(asked["id"]), policy.organization, policy.sub_organization, str(channel), group, sender, line,
@@ -75,7 +75,8 @@ def _number(asked: Mapping[str, Any], name: str, region: str, raw: dict[str, Any
     return number
 
 
-def _employee(given: Any, flags: list[str]) -> tuple[str | None, str | None]:
+def read_employee(given: Any, flags: list[str]) -> tuple[str | None, str | None]:
+    """Return an employee's id and name, each None where it is not given."""
     if given is None:
         return None, None
     if not isinstance(given, Mapping) or not isinstance(given.get("id"), str) or not given["id"]:
@@ -83,7 +84,7 @@ def _employee(given: Any, flags: list[str]) -> tuple[str | None, str | None]:
     name = given.get("name")
     if name is not None and not isinstance(name, str):
         raise MessageError("invalid_message", "`employee.name` is a text")
-    return _storable(given["id"], flags)[:200], _storable(name, flags)[:400] if name else None
+    return storable(given["id"], flags)[:200], storable(name, flags)[:400] if name else None
 
 
 def _sent_at(given: Any, received_at: int, flags: list[str]) -> int:
@@ -153,7 +154,7 @@ def _mended(text: str, flags: list[str]) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _storable(text: str, flags: list[str]) -> str:
+def storable(text: str, flags: list[str]) -> str:
     """Return what a column of text can hold, too: PostgreSQL's have no place for a NUL."""
     mended = _mended(text.replace("\x00", "\ufffd"), flags)
     if mended != text and "repaired" not in flags:

@@ -131,3 +131,12 @@ def test_an_event_that_is_none_is_answered_in_its_place(intake):
     assert [one.get("error", {}).get("code") for one in answers] == [
         "invalid_message", "invalid_number", "invalid_number", "invalid_message", "invalid_message", None,
     ]  # fmt: skip
+
+
+def test_a_name_that_no_column_can_hold_is_mended_and_the_event_is_taken(intake):
+    intake.take([text(sender="employee"), text("YES", at=60)])
+    given = event("l1", "line_reassigned", line=LINE, employee={"id": "e\x009", "name": "B\x00o \ud83d"})
+
+    answer = intake.take([given])[0]
+
+    assert [changed["state"] for changed in answer["changed"]] == ["none"]
