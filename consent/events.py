@@ -143,7 +143,7 @@ def revoke(
 
 
 def revoke_everywhere(event: Event) -> Record:
-    """Return the record of a revocation by a contact that no line has a conversation with yet."""
+    """Return the record of a revocation that finds no conversation: it holds for every line that has none yet."""
     facts = {"decision": Consent.OPTED_OUT.value, "before": Consent.NONE.value, "after": Consent.OPTED_OUT.value,
              "origin": Origin.MT.value, "source": "admin", "scope": Scope.ORG.value}  # fmt: skip
     channel = (event.group or Group.TEXT).value

@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 
 from consent.database import Database, run
 from consent.entry import Entry
+from consent.kinds import Lane
 from consent.ledger import Head, newest_head, read_lane, read_positions
 from sync import leases, receipts
 from sync.clock import database_now
@@ -142,7 +143,8 @@ class _Delivery:
     def _open(self) -> None:
         with self._database.read() as tx:
             self._head = newest_head(tx, self._lease.organization)
-            for lane in self._destination.lanes:
+            # Consent first, in whatever order the settings name them.
+            for lane in (lane for lane in Lane if lane in self._destination.lanes):
                 at = receipts.cursor(tx, self._lease.organization, self._destination.name, lane)
                 self._lanes.append(_Lane(lane.value, at, at))
         self._looked = time.monotonic()

@@ -113,7 +113,8 @@ class Group:
     def _happened(self, event: Event) -> dict[str, Any]:
         """Write down what an event does to each conversation that it concerns; return its answer."""
         written: list[Told] = []
-        for standing in self._concerned(event):
+        concerned = self._concerned(event)
+        for standing in concerned:
             conversation = standing.conversation
             policy = self._policies[conversation.sub_organization or self._organization]
             match event.happened:
@@ -134,7 +135,7 @@ class Group:
         if event.happened is Happened.LINE_REASSIGNED and event.line is not None:
             self._standings.give_line(event.line, event.employee_id, event.employee_name, event.at)
         if event.happened is Happened.REVOKED and event.contact is not None:
-            if not self._standings.of_contact(event.contact):  # nobody knows this contact yet: it holds for all lines
+            if not concerned:  # no conversation to close: it holds for every line that has none yet
                 record = revoke_everywhere(event)
                 written += _told([record], self._appending.add([record]))
                 self._standings.stopped(event.contact, event.at, self._appending.next_seq - 1)

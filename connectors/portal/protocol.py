@@ -29,8 +29,6 @@ MAX_ENTRIES = 1_000
 MAX_BYTES = 8 * 1024 * 1024
 #: Entries on one page of an answer to `/v1/held`.
 PAGE = 5_000
-#: Seconds that a signature's timestamp may be off, either way (fixed by the Standard Webhooks library).
-TOLERANCE = 300
 
 ORGANIZATION = re.compile(r"[a-z0-9-]{2,32}")
 

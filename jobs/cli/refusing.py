@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from jobs.cli.delivering import Destination, Only, entry_key, resync
-from jobs.cli.shared import Config, Json, Limit, group, now, print_lines, print_object, print_table
+from jobs.cli.shared import Config, Json, Limit, Yes, group, now, print_lines, print_object, print_table
 from jobs.exits import Exit, Problem
 
 refused = group("The dead letters: entries that a destination refused.")
@@ -73,7 +73,7 @@ def discard(
     name: Destination = None,
     org: Org = None,
     code: Annotated[str | None, typer.Option("--code", metavar="C", help="Only those of this cause.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    yes: Yes = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:

@@ -103,7 +103,9 @@ def test_however_a_destination_likes_to_be_fed_it_gets_all(acme, intake, shape):
             assert pushed == sorted(pushed)
 
 
-def test_the_consent_lane_goes_first(acme, intake, to):
+@pytest.mark.parametrize("named", [tuple(Lane), tuple(reversed(Lane))])
+def test_the_consent_lane_goes_first_in_whatever_order_the_settings_name_them(acme, intake, named):
+    to = destination(lanes=named)
     intake.take([text("Hi", contact=at) for at in range(30)])
 
     deliver_all(acme, to)

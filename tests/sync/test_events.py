@@ -104,6 +104,16 @@ def test_a_revocation_by_someone_nobody_has_texted_yet_holds_for_every_line(inta
     assert intake.take([text(sender="employee", at=900, line=7)])[0]["reason"] == "opted_out"
 
 
+def test_a_revocation_for_a_line_without_a_conversation_is_not_lost_beside_others(intake):
+    intake.take([text(sender="employee"), text("YES", at=60)])
+
+    answer = intake.take([event("v1", "revoked", contact=CONTACT, line="+14155550007", note="at the counter")])[0]
+
+    kept, blocked = intake.take([text(sender="employee", at=900), text(sender="employee", at=900, line=7)])
+    assert len(answer["entries"]) == 1
+    assert (kept["verdict"], blocked["reason"]) == ("delivered", "opted_out")
+
+
 def test_stop_all_closes_every_line_and_the_lines_to_come(intake):
     for line in (0, 1):
         intake.take([text(sender="employee", line=line), text("YES", at=60, line=line)])
