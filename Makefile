@@ -8,9 +8,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 TESTS ?= tests
 LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-  --custom-compile-command "make lock" --extra postgres $(UPGRADE)
+  --custom-compile-command "make lock" --all-extras $(UPGRADE)
 
-.PHONY: help setup demo test check format bench lock clean
+.PHONY: help setup demo test check format bench lock salesforce-conversion clean
 
 help:
 	@echo "make setup   the environment in $(VENV)/, development tools included"
@@ -20,9 +20,10 @@ help:
 	@echo "make format  rewrite the code in the house format"
 	@echo "make bench   the benchmarks beside their floors"
 	@echo "make lock    write the locked requirements (UPGRADE=--upgrade for the newest of everything)"
+	@echo "make salesforce-conversion   record what Salesforce's own converter makes of the package"
 	@echo "make clean   remove $(VENV)/ and caches; var/ stays"
 
-setup: $(VENV)/.dev
+setup: $(VENV)/.dev $(VENV)/.converter
 
 demo: $(VENV)/.runtime
 	$(BIN)/assent demo
@@ -54,6 +55,14 @@ $(VENV)/.dev: requirements-dev.txt pyproject.toml | $(BIN)/python
 	$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $(VENV)/.runtime $@
 
+# Salesforce's own converter, where npm can fetch it; what it made of the package is recorded for everyone else.
+$(VENV)/.converter: tests/salesforce/converter/package-lock.json | $(BIN)/python
+	@rm -rf $(VENV)/converter; \
+	if node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null; then \
+	  mkdir -p $(VENV)/converter; cp tests/salesforce/converter/package*.json $(VENV)/converter/; \
+	  npm ci --prefix $(VENV)/converter --silent --no-audit --no-fund || rm -rf $(VENV)/converter; fi
+	@touch $@
+
 $(BIN)/python:
 	@python=; for name in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	  if $$name -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
@@ -70,6 +79,10 @@ lock: $(VENV)/.dev
 	$(PIP) install --quiet uv
 	printf 'hatchling\neditables\n' | $(BIN)/uv pip compile $(LOCK) --group dev -o requirements-dev.txt pyproject.toml -
 	printf 'hatchling\neditables\n' | $(BIN)/uv pip compile $(LOCK) -c requirements-dev.txt -o requirements.txt pyproject.toml -
+
+# What Salesforce's library makes of the package, written down anew after a change of it.
+salesforce-conversion: setup
+	$(BIN)/python -m tests.salesforce.converter.record
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build
