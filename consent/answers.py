@@ -26,13 +26,17 @@ def answer(message_id: str, entries: Sequence[Told], released: Sequence[str]) ->
     """Return the answer to a message; `released` are the ids of the texts that may now be delivered."""
     text = next(one for one in entries if one.kind == "message")
     body = text.body
+    if not body:
+        # Years later. To take it anew would send everything a second time.
+        detail = "this id was used for a message whose record was disposed of: ids are used once"
+        return {"id": message_id, "error": {"code": "id_conflict", "detail": detail}}
     return {
         "id": message_id,
         "verdict": body["verdict"],
         "reason": body["reason"],
         "state": body["after"],
         "origin": body["origin"],
-        "auto_messages": [_auto_message(one, text) for one in entries if one.kind == "auto_message"],
+        "auto_messages": [_auto_message(one, text) for one in entries if one.kind == "auto_message" and one.body],
         "released": list(released),
         "flags": list(body.get("flags", ())),
         "entries": [one.id for one in entries],
@@ -49,7 +53,7 @@ def event_answer(event_id: str, event: str, entries: Sequence[Told]) -> dict[str
              "state": one.body["after"]}
             for one in entries if one.kind != "auto_message" and "after" in one.body
         ],
-        "auto_messages": [_sent_beside(one) for one in entries if one.kind == "auto_message"],
+        "auto_messages": [_sent_beside(one) for one in entries if one.kind == "auto_message" and one.body],
         "entries": [one.id for one in entries],
     }  # fmt: skip
 

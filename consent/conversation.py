@@ -11,8 +11,8 @@ from consent.kinds import Kind
 from consent.values import Consent, Group, Origin
 
 DAY = 86_400 * 1_000_000
-#: Tags of recent texts that are remembered: enough to see the same one for the third time.
-_RECENT = 8
+#: Tags of recent texts that are remembered, to see the same one for the third time: a machine repeats itself sooner.
+_RECENT = 50
 
 
 class Request(NamedTuple):
@@ -59,6 +59,8 @@ class Conversation(NamedTuple):
     held: tuple[int, ...] = ()
     #: Keyed tags of the contact's recent texts and when they were sent.
     recent: tuple[tuple[str, int], ...] = ()
+    #: Versions of the steps whose employee's text waits for a YES, and until when it may go out then.
+    waiting: tuple[tuple[int, int], ...] = ()
 
     def state(self) -> dict[str, Any]:
         """Return what the rules remember as canonical JSON can hold it (whose it is stands elsewhere)."""
@@ -75,6 +77,7 @@ class Conversation(NamedTuple):
             "helped_at": self.helped_at,
             "held": list(self.held),
             "recent": [list(one) for one in self.recent],
+            "waiting": [list(one) for one in self.waiting],
         }
 
     def restored(self, version: int, state: Mapping[str, Any]) -> "Conversation":
@@ -93,6 +96,7 @@ class Conversation(NamedTuple):
             helped_at=state["helped_at"],
             held=tuple(state["held"]),
             recent=tuple((tag, at) for tag, at in state["recent"]),
+            waiting=tuple((waits, until) for waits, until in state.get("waiting", ())),
         )
 
 
@@ -114,25 +118,40 @@ def evolve(before: Conversation, kind: Kind, version: int, at: int, body: Mappin
             return _after_message(before, version, at, body)
         case Kind.AUTO_MESSAGE:
             return _after_auto_message(before, version, at, body)
+        case Kind.DECISION if body.get("source") == "import" and body["before"] == body["after"]:
+            return _after_confirmation(before, version, at, body)
         case Kind.DECISION:
             return before._replace(
                 version=version, consent=Consent(body["after"]), origin=Origin(body["origin"]), decided_at=at,
-                unanswered=0, reminded_at=None, told=False, spoken=False, held=(),
+                unanswered=0, reminded_at=None, told=False, spoken=False, held=(), waiting=(),
             )  # fmt: skip
         case Kind.REASSIGNMENT | Kind.DELIVERY if body.get("after") == Consent.NONE:
             # What was shown or counted before no longer counts.
             return Conversation(*before[:6], version=version)
+        case Kind.SETTING if "released" in body or "discarded" in body:
+            return before._replace(version=version, held=(), waiting=())
     return before._replace(version=version)
 
 
+def _after_confirmation(before: Conversation, version: int, at: int, body: Mapping[str, Any]) -> Conversation:
+    """What an import says of what holds already, or too late: at most, the decision in force was made again since."""
+    if before.decided_at is None or body["decision"] != body["after"]:
+        return before._replace(version=version)
+    return before._replace(version=version, decided_at=max(at, before.decided_at))
+
+
 def _after_message(before: Conversation, version: int, at: int, body: Mapping[str, Any]) -> Conversation:
-    verdict = body["verdict"]
-    held = (*before.held, version) if verdict == "held" else before.held
-    spoken = before.spoken or (body["sender"] == "employee" and verdict == "delivered")
-    recent = before.recent
+    verdict, employee = body["verdict"], body["sender"] == "employee"
+    if verdict == "delivered" and employee:
+        return before._replace(version=version, spoken=True)
+    held, recent, waiting = before.held, before.recent, before.waiting
+    if verdict == "held":
+        held = (*held, version)
     if (tag := body.get("text_tag")) is not None:
         recent = (*(one for one in recent if at - one[1] < DAY), (tag, at))[-_RECENT:]
-    return before._replace(version=version, held=held, spoken=spoken, recent=recent)
+    if (until := body.get("release_until")) is not None:
+        waiting = (*waiting, (version, until))
+    return before._replace(version=version, held=held, recent=recent, waiting=waiting)
 
 
 def _after_auto_message(before: Conversation, version: int, at: int, body: Mapping[str, Any]) -> Conversation:

@@ -7,16 +7,19 @@ says any more whose it was.
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from sqlalchemy import BigInteger, Boolean, Column, Connection, Index, Integer, LargeBinary, String, Table
 
 from consent.canonical import canonical
 from consent.conversation import Conversation, begin
-from consent.database import PERSONAL, among, fetch, metadata, run, upsert
+from consent.database import PERSONAL, PERSONAL_OF_CONTACT, among, fetch, metadata, run, upsert
+from consent.events import Event
 from consent.tags import Tags
-from consent.values import Group, Message, Scope
+from consent.values import Consent, Group, Message, Scope
+
+_OnLine = TypeVar("_OnLine", Message, Event)
 
 conversation_table = Table(
     "conversation",
@@ -29,7 +32,7 @@ conversation_table = Table(
     Column("line_tag", LargeBinary, nullable=False),
     Column("contact_tag", LargeBinary, nullable=False),
     Column("line", String(32), nullable=True, info=PERSONAL),
-    Column("contact", String(32), nullable=True, info=PERSONAL),
+    Column("contact", String(32), nullable=True, info=PERSONAL_OF_CONTACT),
     Column("consent", String(16), nullable=False),
     Column("version", Integer, nullable=False),
     # The entry of the last request shown to the contact: what an answer answers.
@@ -64,6 +67,15 @@ contact_table = Table(
     Column("stopped_at", BigInteger, nullable=False),
     # The entry that says so.
     Column("stopped_seq", BigInteger, nullable=False),
+)
+
+employee_line_table = Table(
+    "employee_line",
+    metadata,
+    # Every line that an employee is known to have had: what an employee's entries are found by.
+    Column("organization", String(32), primary_key=True),
+    Column("employee_tag", LargeBinary, primary_key=True),
+    Column("line_tag", LargeBinary, primary_key=True),
 )
 
 
@@ -101,6 +113,8 @@ class Standings:
         self._lines: dict[bytes, Line | None] = {}
         self._stopped: dict[bytes, tuple[int, int] | None] = {}
         self._new_lines: set[bytes] = set()
+        #: Employees, by id, and lines that they are known to have had.
+        self._had: set[tuple[str, str]] = set()
         self._tagged: dict[tuple[str, ...], bytes] = {}
 
     def load(self, messages: Iterable[Message]) -> None:
@@ -126,7 +140,7 @@ class Standings:
             )  # fmt: skip
             standing = Standing(tag, self._tag("line", message.line), contact_tag, conversation)
             self._standings[tag] = standing
-        return standing
+        return self._known_again(standing, message.contact)
 
     def with_employee(self, message: Message) -> Message:
         """Return the message with its line's registered or last known employee, where it names none."""
@@ -144,6 +158,7 @@ class Standings:
         line = self.line(message.line)
         known = line is not None and line.employee_id is not None
         if line is not None and known and message.sent_at < line.since:
+            self._had.add((message.employee_id, message.line))
             return []
         another = known and line is not None and line.employee_id != message.employee_id
         name = message.employee_name or (line.employee_name if line is not None and not another else None)
@@ -162,6 +177,23 @@ class Standings:
         ]  # fmt: skip
         return sorted(reached, key=lambda one: one.line_tag != standing.line_tag)
 
+    def any_stopped(self, message: Message) -> bool:
+        """Whether any contact of a group send is opted out, on this line and channel."""
+        keys = {self._tag("conversation", message.line, one, message.group): one for one in message.recipients}
+        self._load("tag", list(keys))
+        fresh = {self._tag("contact", one) for tag, one in keys.items() if tag not in self._standings}
+        self._load_contacts([tag for tag in fresh if tag not in self._stopped])
+        known = (self._standings[tag].conversation for tag in keys if tag in self._standings)
+        return any(self._stopped.get(tag) for tag in fresh) or any(one.consent is Consent.OPTED_OUT for one in known)
+
+    def on_the_line_of(self, conversation: Conversation, told: _OnLine) -> _OnLine:
+        """Return a text or an event as it concerns a conversation of another line: with that line's employee."""
+        if told.line == conversation.line and told.employee_id is not None:
+            return told
+        line = self.line(conversation.line)
+        employee_id, name = (line.employee_id, line.employee_name) if line is not None else (None, None)
+        return replace(told, line=conversation.line, employee_id=employee_id, employee_name=name)
+
     def line(self, number: str) -> Line | None:
         """Return who is known to have a line."""
         tag = self._tag("line", number)
@@ -174,6 +206,8 @@ class Standings:
         tag = self._tag("line", line.line)
         self._lines[tag] = line
         self._new_lines.add(tag)
+        if line.employee_id is not None:
+            self._had.add((line.employee_id, line.line))
 
     def on_line(self, number: str) -> list[Standing]:
         """Return every conversation of a line, in an order that doesn't depend on chance."""
@@ -185,7 +219,17 @@ class Standings:
         """Return every conversation of a contact, on every line and both channel groups."""
         tag = self._tag("contact", number)
         self._load("contact_tag", [tag])
-        return self._in_order(standing for standing in self._standings.values() if standing.contact_tag == tag)
+        found = (standing for standing in self._standings.values() if standing.contact_tag == tag)
+        return self._in_order(self._known_again(standing, number) for standing in found)
+
+    def stopped_since(self, contact: str) -> int | None:
+        """Return when a contact stopped everything, None if it didn't."""
+        tag = self._tag("contact", contact)
+        if tag not in self._stopped:
+            self._stopped[tag] = None
+            self._load_contacts([tag])
+        stopped = self._stopped[tag]
+        return stopped[0] if stopped is not None else None
 
     def stopped(self, contact: str, at: int, seq: int) -> None:
         """Note that a contact stopped everything: lines that it has no conversation with begin opted out."""
@@ -217,10 +261,23 @@ class Standings:
 
     def write(self) -> None:
         """Store what has changed."""
-        upsert(self._tx, conversation_table, [self._row(one) for one in self._standings.values() if one.changed])
+        keep(self._tx, [one for one in self._standings.values() if one.changed])
         upsert(self._tx, line_table, [self._line_row(tag) for tag in self._new_lines])
         stopped = [(self._organization, tag, *since) for tag, since in self._stopped.items() if since is not None]
         upsert(self._tx, contact_table, stopped)
+        for employee_id, line in self._had:
+            run(
+                self._tx,
+                """INSERT INTO employee_line (organization, employee_tag, line_tag) VALUES (?, ?, ?)
+                ON CONFLICT DO NOTHING""",
+                [self._organization, self._tag("employee", employee_id), self._tag("line", line)],
+            )
+
+    def _known_again(self, standing: Standing, contact: str) -> Standing:
+        """Give an erased contact's conversation its number back: who writes, or is written to, tells it anew."""
+        if not standing.conversation.contact:
+            standing.conversation = standing.conversation._replace(contact=contact)
+        return standing
 
     def _tag(self, *parts: str) -> bytes:
         """Return a tag; each is asked for several times on the way of one text."""
@@ -253,13 +310,6 @@ class Standings:
         ):
             self._lines[tag] = Line(line, sub_organization, employee_id, employee_name, since, bool(registered))
 
-    def _row(self, standing: Standing) -> tuple[object, ...]:
-        told = standing.conversation
-        state = canonical(told.state())
-        return (self._organization, standing.tag, told.id, told.sub_organization, told.group.value, standing.line_tag,
-                standing.contact_tag, told.line, told.contact, told.consent.value, told.version, standing.request_seq,
-                state)  # fmt: skip
-
     def _line_row(self, tag: bytes) -> tuple[object, ...]:
         line = self._lines[tag]
         assert line is not None
@@ -268,6 +318,25 @@ class Standings:
 
     def _in_order(self, standings: Iterable[Standing]) -> list[Standing]:
         return sorted(standings, key=lambda s: (s.conversation.line, s.conversation.contact, s.conversation.group))
+
+
+def keep(tx: Connection, standings: Iterable[Standing]) -> None:
+    """Store the states of conversations."""
+    upsert(tx, conversation_table, [_row(standing) for standing in standings])
+
+
+def pending(tx: Connection, organization: str, *, after: str = "", limit: int = 500) -> list[Standing]:
+    """Return conversations whose contact was asked and has not answered, by id, from the one after `after` on."""
+    sql = f"""SELECT {_CONVERSATION} FROM conversation WHERE organization = ? AND consent = ? AND id > ?
+    ORDER BY id LIMIT ?"""
+    return [standing_of(row) for row in fetch(tx, sql, [organization, Consent.PENDING.value, after, limit])]
+
+
+def _row(standing: Standing) -> tuple[object, ...]:
+    told = standing.conversation
+    return (told.organization, standing.tag, told.id, told.sub_organization, told.group.value, standing.line_tag,
+            standing.contact_tag, told.line, told.contact, told.consent.value, told.version, standing.request_seq,
+            canonical(told.state()))  # fmt: skip
 
 
 def standing_of(row: Sequence[Any]) -> Standing:
@@ -292,6 +361,28 @@ def find_standings(
         parameters.append(group)
     found = [standing_of(row) for row in fetch(tx, sql, parameters)]
     return sorted(found, key=lambda one: (one.conversation.line, one.conversation.group))
+
+
+def page_standings(tx: Connection, organization: str, after: str, limit: int) -> list[Standing]:
+    """Return conversations by id, from the one after `after` on."""
+    sql = f"SELECT {_CONVERSATION} FROM conversation WHERE organization = ? AND id > ? ORDER BY id LIMIT ?"
+    return [standing_of(row) for row in fetch(tx, sql, [organization, after, limit])]
+
+
+def conversation_ids(tx: Connection, organization: str, column: str, tags: Sequence[bytes]) -> list[str]:
+    """Return the ids of the conversations that have one of these tags in `contact_tag` or `line_tag`."""
+    found: list[str] = []
+    for at in range(0, len(tags), 1_000):
+        condition, parameters = among(tx, column, tags[at : at + 1_000])
+        sql = f"SELECT id FROM conversation WHERE organization = ? AND {condition}"
+        found += [row[0] for row in fetch(tx, sql, [organization, *parameters])]
+    return found
+
+
+def lines_of_employee(tx: Connection, tags: Tags, organization: str, employee_id: str) -> list[bytes]:
+    """Return the tags of the lines that an employee is known to have had."""
+    sql = "SELECT line_tag FROM employee_line WHERE organization = ? AND employee_tag = ?"
+    return [bytes(row[0]) for row in fetch(tx, sql, [organization, tags("employee", employee_id)])]
 
 
 _CONVERSATION = ", ".join(column.name for column in conversation_table.columns)

@@ -22,6 +22,8 @@ metadata = MetaData(
 
 #: Says in a table's declaration that a column holds personal facts: export, redaction and erasure find them by it.
 PERSONAL: dict[str, Any] = {"personal": True}
+#: The same of a contact's facts, in a table whose rows a `contact_tag` finds: lawful erasure nulls them.
+PERSONAL_OF_CONTACT: dict[str, Any] = {"personal": "contact"}
 
 #: Rows from which COPY is quicker than one INSERT with all of them (its start costs a round trip).
 _COPY_FROM = 8

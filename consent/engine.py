@@ -6,26 +6,37 @@ the state afterwards is the fold of those records. Time, ids and numbers are han
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from consent.conversation import DAY, Conversation
-from consent.kinds import Kind
 from consent.policy import Policy
-from consent.replies import Heard, Reading, read_reply
-from consent.rules import RULES, RULES_DISCLAIMER, RULES_OFF, Case, Event, When
+from consent.replies import Heard as Said
+from consent.replies import Reading, read_reply
+from consent.rules import RULES, RULES_DISCLAIMER, RULES_OFF, RULINGS, Case, Event, When
 from consent.step import Step
 from consent.values import Consent, Message, Mode, Origin, Record, Scope, Sender, Verdict
 
 #: Requests and reminders that reach a contact of one conversation in 24 h.
 MOST_REQUESTS = 3
 
+#: The same text of a contact for this time in 24 h was written by a machine.
+_LOOP = 3
 _MINUTE = 60 * 1_000_000
 _TABLES = {Mode.CONSENT: RULES, Mode.OFF: RULES_OFF, Mode.DISCLAIMER: RULES_DISCLAIMER}
 _EVENTS = {
-    Heard.YES: Event.YES, Heard.STOP: Event.STOP, Heard.NO: Event.NO, Heard.START: Event.START,
-    Heard.HELP: Event.HELP, Heard.TEXT: Event.TEXT,
+    Said.YES: Event.YES, Said.STOP: Event.STOP, Said.NO: Event.NO, Said.START: Event.START,
+    Said.HELP: Event.HELP, Said.TEXT: Event.TEXT,
 }  # fmt: skip
-_SILENT = Reading(Heard.TEXT, 10, None, "", False, False, "", False)
+#: What a provider read in a text counts unless the text itself says STOP.
+_PROVIDED = {"STOP": Event.CARRIER, "START": Event.START, "HELP": Event.HELP}
+#: By these rulings a text decides nothing, whatever it says.
+_UNDOUBTED = frozenset((When.NO_NUMBER, When.LATE_ANSWER, When.LATE_TEXT, When.ECHO, When.REPEATED))
+_ANSWERS = frozenset((Event.YES, Event.STOP, Event.START, Event.CARRIER))
+_SILENT = Reading(Said.TEXT, 10, None, "", False, False, "", False)
+
+
+def _untagged(_text: str) -> str:
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +49,31 @@ class Decision:
     closes: Scope | None = None
 
 
-def decide(conversation: Conversation, message: Message, policy: Policy) -> Decision:
-    """Say what a message means, given what this contact agreed to so far."""
-    reading = _read(conversation, message, policy)
-    event = _event(message, reading)
-    case = _special(conversation, message, policy, reading, event)
-    if case is None:
-        case = next(
-            case for case in _TABLES[policy.mode][conversation.consent, event]
-            if _holds(case.when, conversation, message, reading)
-        )  # fmt: skip
-        case = _capped(case, conversation, message)
+class Heard(NamedTuple):
+    """One text as the rules meet it."""
+
+    event: Event
+    reading: Reading
+    #: Keyed tag of the contact's text without its dress: equal texts are told by it. Empty for any that decides.
+    tag: str
+    #: Another contact of this group send is opted out.
+    group_stopped: bool
+
+
+def decide(
+    conversation: Conversation, message: Message, policy: Policy, *, tag: Callable[[str], str] = _untagged,
+    group_stopped: bool = False,
+) -> Decision:  # fmt: skip
+    """Say what a message means, given what this contact agreed to so far.
+
+    `tag` makes a keyed tag of a text, by which a repeated one is known again; `group_stopped` tells that another
+    contact of an employee's group send is opted out.
+    """
+    heard = _heard(conversation, message, policy, tag, group_stopped)
+    case = _ruling(conversation, message, policy, heard) or _ruled(conversation, message, policy, heard)
     step = Step(conversation, message, policy)
-    _write(step, conversation, message, policy, reading, case, event)
-    return Decision(step.conversation, tuple(step.records), _closes(event, reading, policy, case))
+    _write(step, conversation, message, policy, heard, case)
+    return Decision(step.conversation, tuple(step.records), _closes(heard, policy, case))
 
 
 def close(conversation: Conversation, message: Message, decision: Decision, policy: Policy) -> Decision:
@@ -66,16 +88,6 @@ def close(conversation: Conversation, message: Message, decision: Decision, poli
     return Decision(step.conversation, tuple(step.records))
 
 
-def reassign_line(conversation: Conversation, message: Message, policy: Policy) -> Decision:
-    """Begin anew with the employee who has the line now; an opt-out stays (row 26)."""
-    if conversation.consent in (Consent.NONE, Consent.OPTED_OUT):
-        return Decision(conversation, ())
-    step = Step(conversation, message, policy)
-    facts = {"event": "line_reassigned", "before": conversation.consent.value, "after": Consent.NONE.value}
-    step.note(Kind.REASSIGNMENT, {**facts, "source": "message"}, {})
-    return Decision(step.conversation, tuple(step.records))
-
-
 def allowed(conversation: Conversation, policy: Policy) -> tuple[bool, str | None]:
     """Say whether an employee's text may go out in this conversation now, and if not, why."""
     if conversation.consent is Consent.OPTED_OUT:
@@ -87,62 +99,38 @@ def allowed(conversation: Conversation, policy: Policy) -> tuple[bool, str | Non
     return False, "pending" if conversation.consent is Consent.PENDING else "consent_required"
 
 
-def _read(conversation: Conversation, message: Message, policy: Policy) -> Reading:
+def _heard(
+    conversation: Conversation, message: Message, policy: Policy, tag: Callable[[str], str], group_stopped: bool
+) -> Heard:
     if message.sender is Sender.EMPLOYEE:  # only the contact decides
-        return _SILENT
+        return Heard(Event.EMPLOYEE, _SILENT, "", group_stopped)
     request = conversation.request
-    return read_reply(message.text, policy.words((request.opt_in, request.opt_out) if request else None))
+    reading = read_reply(message.text, policy.words((request.opt_in, request.opt_out) if request else None))
+    event = _EVENTS[reading.heard]
+    if event is not Event.STOP and (provided := message.provider.get("opt_out_type")) in _PROVIDED:
+        event = _PROVIDED[provided]
+    tagged = tag(reading.normalized) if event is Event.TEXT and reading.normalized else ""
+    return Heard(event, reading, tagged, False)
 
 
-def _event(message: Message, reading: Reading) -> Event:
-    if message.sender is Sender.EMPLOYEE:
-        return Event.EMPLOYEE
-    provided = message.provider.get("opt_out_type")
-    if provided == "STOP" and reading.heard is not Heard.STOP:
-        return Event.CARRIER
-    if provided == "START":
-        return Event.START
-    return _EVENTS[reading.heard]
-
-
-def _special(
-    conversation: Conversation, message: Message, policy: Policy, reading: Reading, event: Event
-) -> Case | None:
-    """What stands before the tables: rulings that hold in every state."""
-    consent, from_contact = conversation.consent, message.sender is Sender.CONTACT
-    through = consent is Consent.OPTED_IN or policy.mode is Mode.OFF
-    if not message.contact.startswith("+"):
-        return Case("short code", Verdict.DELIVERED, None)
-    if policy.mode is not Mode.OFF and not from_contact and len(message.recipients) > 1:
-        return Case("24", Verdict.BLOCKED, "group")
-    if not from_contact:
-        return None
-    if _late(conversation, message, event):
-        if event in (Event.YES, Event.STOP, Event.START, Event.CARRIER):
-            return Case("late", Verdict.CONSUMED, "late", flags=("late",))
-        return Case("late", Verdict.DELIVERED if through else Verdict.HELD, None if through else "late")
-    if reading.reaction:
-        return Case("automatic", Verdict.DELIVERED if through else Verdict.HELD, None if through else "automatic")
-    if message.provider.get("opt_out_type") == "STOP" and event is Event.STOP:
-        if consent is Consent.OPTED_OUT:
-            return Case("22", Verdict.CONSUMED, "duplicate", flags=("duplicate",))
-        origin = None if conversation.origin else Origin.MT
-        return Case("22", Verdict.CONSUMED, "opted_out", ("o.rejected.employee",), Consent.OPTED_OUT, origin)
-    if message.provider.get("opt_out_type") == "HELP" and policy.mode is not Mode.OFF:
-        return Case("5", Verdict.CONSUMED, "help")
-    if reading.possible_revocation and consent is Consent.OPTED_OUT and policy.mode is not Mode.OFF:
-        return Case("17", Verdict.CONSUMED, "opted_out")
+def _ruling(conversation: Conversation, message: Message, policy: Policy, heard: Heard) -> Case | None:
+    """Return the ruling that stands before the tables, if one holds."""
+    for case, holds in _RULINGS[message.sender]:
+        if holds(conversation, message, policy, heard):
+            if case.verdict is not None:
+                return case
+            through = conversation.consent is Consent.OPTED_IN or policy.mode is Mode.OFF
+            verdict, reason = (Verdict.DELIVERED, None) if through else (Verdict.HELD, case.reason)
+            return case._replace(verdict=verdict, reason=reason)
     return None
 
 
-def _late(conversation: Conversation, message: Message, event: Event) -> bool:
-    """A text sent before the decision in force decides nothing; at the same instant STOP wins."""
-    decided_at = conversation.decided_at
-    if decided_at is None:
-        return False
-    if conversation.consent is Consent.OPTED_OUT and event in (Event.YES, Event.START):
-        return message.sent_at <= decided_at
-    return message.sent_at < decided_at
+def _ruled(conversation: Conversation, message: Message, policy: Policy, heard: Heard) -> Case:
+    """Return the case that the table of the mode has for this."""
+    for case in _TABLES[policy.mode][conversation.consent, heard.event]:
+        if case.when is When.ALWAYS or _CONDITIONS[case.when](conversation, message, policy, heard):
+            return _capped(case, conversation, message) if case.autos else case
+    raise LookupError(f"no case holds for {heard.event} in state {conversation.consent}")
 
 
 def _capped(case: Case, conversation: Conversation, message: Message) -> Case:
@@ -165,51 +153,109 @@ def _capped(case: Case, conversation: Conversation, message: Message) -> Case:
     return case
 
 
-def _holds(when: When, conversation: Conversation, message: Message, reading: Reading) -> bool:
-    return _CONDITIONS[when](conversation, message, reading)
-
-
-def _request_due(conversation: Conversation, message: Message, _reading: Reading) -> bool:
+def _request_due(conversation: Conversation, message: Message, _policy: Policy, _heard: Heard) -> bool:
     request = conversation.request
     old = request is None or message.sent_at - request.sent_at >= DAY
     return old and conversation.unanswered < MOST_REQUESTS
 
 
-_CONDITIONS: Mapping[When, Callable[[Conversation, Message, Reading], bool]] = {
-    When.ALWAYS: lambda _c, _m, _r: True,
+def _is_group_send(_conversation: Conversation, message: Message, policy: Policy, _heard: Heard) -> bool:
+    return len(message.recipients) > 1 and policy.mode is not Mode.OFF
+
+
+def _is_late_answer(conversation: Conversation, message: Message, _policy: Policy, heard: Heard) -> bool:
+    """At the same instant STOP wins."""
+    decided_at = conversation.decided_at
+    if decided_at is None or heard.event not in _ANSWERS:
+        return False
+    if conversation.consent is Consent.OPTED_OUT and heard.event in (Event.YES, Event.START):
+        return message.sent_at <= decided_at
+    return message.sent_at < decided_at
+
+
+def _is_late_text(conversation: Conversation, message: Message, _policy: Policy, _heard: Heard) -> bool:
+    return conversation.decided_at is not None and message.sent_at < conversation.decided_at
+
+
+def _is_echo(_conversation: Conversation, _message: Message, policy: Policy, heard: Heard) -> bool:
+    reading = heard.reading
+    return heard.event is Event.TEXT and (reading.reaction or policy.sends(reading.normalized))
+
+
+def _is_repeated(conversation: Conversation, message: Message, _policy: Policy, heard: Heard) -> bool:
+    if not heard.tag:
+        return False
+    return sum(one == heard.tag and message.sent_at - at < DAY for one, at in conversation.recent) >= _LOOP - 1
+
+
+def _is_confirmed(_conversation: Conversation, message: Message, _policy: Policy, heard: Heard) -> bool:
+    return heard.event is Event.STOP and message.provider.get("opt_out_type") == "STOP"
+
+
+#: Each condition of the tables: (conversation, message, policy, heard) -> whether it holds.
+_CONDITIONS: Mapping[When, Callable[[Conversation, Message, Policy, Heard], bool]] = {
+    When.ALWAYS: lambda _c, _m, _p, _h: True,
     When.REQUEST_DUE: _request_due,
-    When.AFTER_REQUEST: lambda c, m, _: c.request is not None and m.sent_at >= c.request.sent_at,
-    When.UNSPOKEN: lambda c, _m, _r: not c.spoken,
-    When.SHOWN: lambda c, _m, _r: c.request is not None,
-    When.KEYWORD: lambda _c, _m, r: r.tier == 2,
-    When.UNHELPED: lambda c, m, _: c.helped_at is None or m.sent_at - c.helped_at >= DAY,
+    When.AFTER_REQUEST: lambda c, m, _p, _h: c.request is not None and m.sent_at >= c.request.sent_at,
+    When.UNSPOKEN: lambda c, _m, _p, _h: not c.spoken,
+    When.SHOWN: lambda c, _m, _p, _h: c.request is not None,
+    When.KEYWORD: lambda _c, _m, _p, h: h.reading.tier == 2,
+    When.UNHELPED: lambda c, m, _p, _h: c.helped_at is None or m.sent_at - c.helped_at >= DAY,
+    When.NO_NUMBER: lambda _c, m, _p, _h: not m.contact.startswith("+"),
+    When.GROUP_SEND: _is_group_send,
+    When.GROUP_STOPPED: lambda _c, _m, p, h: h.group_stopped and p.mode is Mode.OFF,
+    When.LATE_ANSWER: _is_late_answer,
+    When.LATE_TEXT: _is_late_text,
+    When.ECHO: _is_echo,
+    When.REPEATED: _is_repeated,
+    When.CONFIRMED_AGAIN: lambda c, m, p, h: c.consent is Consent.OPTED_OUT and _is_confirmed(c, m, p, h),
+    When.CONFIRMED: _is_confirmed,
+    When.CARRIER_HELPS: lambda _c, m, p, h: (
+        h.event is Event.HELP and m.provider.get("opt_out_type") == "HELP" and p.mode is not Mode.OFF
+    ),
+    When.MAYBE_REVOKED: lambda c, _m, p, h: (
+        h.reading.possible_revocation and c.consent is Consent.OPTED_OUT and p.mode is not Mode.OFF
+    ),
 }
+_RULINGS = {sender: tuple((case, _CONDITIONS[case.when]) for case in cases) for sender, cases in RULINGS.items()}
 
 
-def _closes(event: Event, reading: Reading, policy: Policy, case: Case) -> Scope | None:
-    if event is not Event.STOP or case.reason not in ("opted_out", "duplicate"):
+def _closes(heard: Heard, policy: Policy, case: Case) -> Scope | None:
+    if heard.event is not Event.STOP or case.reason not in ("opted_out", "duplicate"):
         return None
-    if reading.stop_all:
+    if heard.reading.stop_all:
         return Scope.ORG
     return policy.scope if policy.scope is not Scope.PAIR and case.after is Consent.OPTED_OUT else None
 
 
-def _write(
-    step: Step, before: Conversation, message: Message, policy: Policy, reading: Reading, case: Case, event: Event
-) -> None:
+def _write(step: Step, before: Conversation, message: Message, policy: Policy, heard: Heard, case: Case) -> None:
     """Write the records of one case: the text, the decision that it makes, the messages that go out."""
     after, origin = case.after or before.consent, case.origin or before.origin
-    flags = (*message.flags, *case.flags, *(("possible_revocation",) if reading.possible_revocation else ()))
-    step.text(reading, case, after, origin, flags)
+    if origin is None and case.after is not None:
+        origin = Origin.MT
+    flags = message.flags + case.flags
+    if heard.reading.possible_revocation and case.when is not When.ECHO:
+        flags += ("possible_revocation",)
+    step.text(heard.reading, case, after, origin, flags, heard.tag)
+    if _is_doubtful(before, heard, case):
+        step.open_review(heard.reading, after, origin)
     if after is not before.consent and after in (Consent.OPTED_IN, Consent.OPTED_OUT):
-        step.decide(after, origin or Origin.MT, _how(case, event, reading, policy))
+        step.decide(after, origin or Origin.MT, _how(case, heard, policy))
     for auto in case.autos:
         key = f"{(origin or Origin.MT).value}{auto[1:]}" if auto.startswith("o.") else auto
         step.send(key, reminder=case.row == "8")
 
 
-def _how(case: Case, event: Event, reading: Reading, policy: Policy) -> dict[str, Any]:
+def _is_doubtful(before: Conversation, heard: Heard, case: Case) -> bool:
+    """Whether a person has to say if this text revoked: not where it decides nothing, or nothing is left to revoke."""
+    if not heard.reading.possible_revocation or case.when in _UNDOUBTED:
+        return False
+    return before.consent is not Consent.OPTED_OUT and case.after is not Consent.OPTED_OUT
+
+
+def _how(case: Case, heard: Heard, policy: Policy) -> dict[str, Any]:
     """Return by what a decision came about."""
+    event, reading = heard.event, heard.reading
     if case.row == "28":
         return {"source": "disclaimer"}
     if case.row == "22":

@@ -4,7 +4,7 @@ Each event is one JSON object beside the messages. What it does to one conversat
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -15,6 +15,8 @@ from consent.kinds import Kind
 from consent.messages import MessageError, read_employee, storable
 from consent.numbers import NumberError, read_number
 from consent.policy import Policy
+from consent.rules import RULES_EVENTS
+from consent.rules import Event as Rule
 from consent.step import Step
 from consent.values import Consent, Group, Message, Origin, Record, Scope, Sender
 
@@ -28,6 +30,11 @@ class Happened(StrEnum):
     LINE_REASSIGNED = "line_reassigned"
     DELIVERY_STATUS = "delivery_status"
     REVOKED = "revoked"
+    IMPORTED = "imported"  # told by an import only, with its evidence: `consent.imports`
+
+
+#: What may be reported by anyone who may report texts.
+_HEARD = {one.value: one for one in Happened if one is not Happened.IMPORTED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,7 @@ class Event:
     contact: str | None = None
     line: str | None = None
     group: Group | None = None
+    #: Who has the line of the conversation at hand; of a line's hand-over, who has it now.
     employee_id: str | None = None
     employee_name: str | None = None
     #: The automatic message that a status is about: (organization, seq).
@@ -53,23 +61,24 @@ class Event:
     note: str | None = None
     #: Who reported it, an opaque id.
     actor: str | None = None
+    #: What an imported row says, and the personal facts that it rests on.
+    consent: Consent | None = None
+    told: Mapping[str, Any] = field(default_factory=dict)
 
     def about(self, conversation: Conversation) -> Message:
         """Return the event as the empty text that a step of a conversation is written about."""
         return Message(
             self.id, self.organization, conversation.sub_organization, conversation.group.value, conversation.group,
             Sender.EMPLOYEE, conversation.line, conversation.contact, "", self.at, self.at,
-            self.employee_id if self.line == conversation.line else None,
-            self.employee_name if self.line == conversation.line else None,
+            self.employee_id, self.employee_name,
         )  # fmt: skip
 
 
 def read_event(asked: Mapping[str, Any], received_at: int, policy: Policy) -> Event:
     """Read an event; MessageError names the field that is wrong, never what stands in it."""
-    try:
-        happened = Happened(asked.get("event", ""))
-    except ValueError:
-        raise MessageError("invalid_message", f"`event` is one of {', '.join(Happened)}") from None
+    happened = _HEARD.get(str(asked.get("event")))
+    if happened is None:
+        raise MessageError("invalid_message", f"`event` is one of {', '.join(_HEARD)}")
     at = _at(asked.get("at"), received_at)
     base = (asked["id"], policy.organization, policy.sub_organization, happened, at)
     actor = asked.get("actor") if isinstance(asked.get("actor"), str) else None
@@ -90,21 +99,29 @@ def read_event(asked: Mapping[str, Any], received_at: int, policy: Policy) -> Ev
                 *base, contact=_number(asked, "contact", policy), line=of_line, group=_group(asked),
                 scope=_scope(asked), note=_text(asked, "note"), actor=actor,
             )  # fmt: skip
+        case Happened.IMPORTED:
+            raise AssertionError("an import is read by consent.imports")
+
+
+def handed_over(message: Message) -> Event:
+    """Return the event that a text tells by naming another employee than its line's last known."""
+    return Event(
+        message.id, message.organization, message.sub_organization, Happened.LINE_REASSIGNED, message.sent_at,
+        line=message.line, employee_id=message.employee_id, employee_name=message.employee_name,
+    )  # fmt: skip
 
 
 def reassign_number(conversation: Conversation, event: Event, policy: Policy) -> Decision:
     """Begin anew with whoever has the number now, where the consent is older than that (row 25)."""
     decided_at = conversation.decided_at or (conversation.request.sent_at if conversation.request else 0)
-    if conversation.consent is Consent.NONE or event.at <= decided_at:
+    if event.at <= decided_at:
         return Decision(conversation, ())
-    return _decision(_to_none(conversation, event, policy, Kind.REASSIGNMENT))
+    return _applied(Rule.NUMBER_REASSIGNED, conversation, event, policy, Kind.REASSIGNMENT)
 
 
 def reassign_line(conversation: Conversation, event: Event, policy: Policy) -> Decision:
-    """Begin anew with the employee who was given the line; an opt-out stays (row 26)."""
-    if conversation.consent in (Consent.NONE, Consent.OPTED_OUT):
-        return Decision(conversation, ())
-    return _decision(_to_none(conversation, event, policy, Kind.REASSIGNMENT))
+    """Begin anew with the employee who has the line now; an opt-out stays (row 26)."""
+    return _applied(Rule.LINE_REASSIGNED, conversation, event, policy, Kind.REASSIGNMENT)
 
 
 def note_delivery(conversation: Conversation, event: Event, policy: Policy, *, outstanding: bool) -> Decision:
@@ -113,32 +130,28 @@ def note_delivery(conversation: Conversation, event: Event, policy: Policy, *, o
     `outstanding` tells that the message is the last request to the contact.
     """
     if event.status == "opted_out" and conversation.consent is not Consent.OPTED_OUT:
-        return revoke(conversation, event, policy, source="carrier", tell_contact=False)
+        return revoke(conversation, event, policy, source="carrier")
     if event.status == "undeliverable" and outstanding and conversation.consent is Consent.PENDING:
-        step = _to_none(conversation, event, policy, Kind.DELIVERY)
-        step.send("undeliverable.employee", reason=event.note or "it could not be delivered")
-        return _decision(step)
+        return _applied(Rule.UNDELIVERABLE, conversation, event, policy, Kind.DELIVERY)
     step = Step(conversation, event.about(conversation), policy)
     step.note(Kind.DELIVERY, _facts(event), _said(event))
     return _decision(step)
 
 
-def revoke(
-    conversation: Conversation, event: Event, policy: Policy, *, source: str = "admin", tell_contact: bool = True
-) -> Decision:
+def revoke(conversation: Conversation, event: Event, policy: Policy, *, source: str = "admin") -> Decision:
     """Opt a contact out who said so by other means than a text (47 CFR 64.1200(a)(10)).
 
-    Nothing where it is opted out already.
+    Nothing where it is opted out already. Where the source is the carrier, it has told the contact itself.
     """
-    if conversation.consent is Consent.OPTED_OUT:
+    case = RULES_EVENTS.get((conversation.consent, Rule.CARRIER if source == "carrier" else Rule.REVOKED))
+    if case is None:
         return Decision(conversation, ())
-    origin = conversation.origin or Origin.MT
+    origin = conversation.origin or case.origin or Origin.MT
     step = Step(conversation, event.about(conversation), policy)
     scope = event.scope or (Scope.PAIR if source == "carrier" else policy.scope)
     step.decide(Consent.OPTED_OUT, origin, _facts(event) | {"source": source, "scope": scope.value}, _said(event))
-    if tell_contact:
-        step.send(f"{origin.value}.rejected.contact")
-    step.send(f"{origin.value}.rejected.employee")
+    for auto in case.autos:
+        step.send(f"{origin.value}{auto[1:]}")
     return _decision(step)
 
 
@@ -152,11 +165,17 @@ def revoke_everywhere(event: Event) -> Record:
     )  # fmt: skip
 
 
-def _to_none(conversation: Conversation, event: Event, policy: Policy, kind: Kind) -> Step:
+def _applied(rule: Rule, conversation: Conversation, event: Event, policy: Policy, kind: Kind) -> Decision:
+    """Write down what the rules say of this event in this state; nothing where they say nothing."""
+    case = RULES_EVENTS.get((conversation.consent, rule))
+    if case is None or case.after is None:
+        return Decision(conversation, ())
     step = Step(conversation, event.about(conversation), policy)
-    facts = {"before": conversation.consent.value, "after": Consent.NONE.value}
+    facts = {"before": conversation.consent.value, "after": case.after.value}
     step.note(kind, _facts(event) | facts, _said(event))
-    return step
+    for auto in case.autos:
+        step.send(auto, reason=event.note or "it could not be delivered")
+    return _decision(step)
 
 
 def _decision(step: Step) -> Decision:

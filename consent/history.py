@@ -4,7 +4,7 @@ A conversation's changes are read from the ledger, never from the state beside i
 occurred at (the events' own clock), and the one that was recorded last goes before those recorded earlier: so
 a STOP that reached us late counts from when it was sent, over what was decided in between without knowing of it.
 The rules see to it that nothing older than a decision in force is recorded as a change, and that at the same
-instant STOP wins.
+instant STOP wins. What an import says of the time before is recorded without a change, and tells of that time only.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -83,6 +83,8 @@ class _Change(NamedTuple):
     seq: int
     after: Consent
     origin: Origin | None
+    #: False: an import said so of an instant, and nothing changed when it was recorded.
+    in_force: bool = True
 
 
 def consent_at(tx: Connection, tags: Tags, question: Question, at: int) -> list[Moment]:
@@ -119,7 +121,7 @@ def gate(tx: Connection, tags: Tags, question: Question, policy: Policy) -> Said
     if stop is not None:
         told = _unbegun(question, told.group, stop)
     changes = _changes(tx, question.organization, told)
-    proof = next((one for one in changes if one.after is told.consent), None)
+    proof = next((one for one in changes if one.in_force and one.after is told.consent), None)
     if proof is None and told.consent is Consent.OPTED_OUT:
         proof, _ = _beginning(tx, question.organization, told, stop or _stop_of_all(tx, tags, question))
     return _judged(question.organization, told, policy, proof)
@@ -151,7 +153,11 @@ def _mode(modes: Sequence[_Set], at: int, before: int) -> Mode:
 
 
 def _last(changes: Iterable[_Change]) -> _Change | None:
-    return max(changes, key=lambda one: one.seq, default=None)
+    """Return the change recorded last, or what an import says of a later instant than that one's."""
+    known = list(changes)
+    last = max((one for one in known if one.in_force), key=lambda one: one.seq, default=None)
+    said = [one for one in known if not one.in_force and (last is None or one.occurred_at > last.occurred_at)]
+    return max(said, key=lambda one: (one.occurred_at, one.after is Consent.OPTED_OUT, one.seq), default=last)
 
 
 def _then(told: Conversation, last: _Change | None) -> Conversation:
@@ -200,7 +206,9 @@ def _changes(tx: Connection, organization: str, told: Conversation) -> Iterator[
         facts = orjson.loads(row.body) if row.body else {}
         if "after" in facts:
             origin = Origin(facts["origin"]) if facts.get("origin") else None
-            yield _Change(row.occurred_at, row.recorded_at, row.seq, Consent(facts["after"]), origin)
+            in_force = facts.get("source") != "import" or facts["before"] != facts["after"]
+            after = facts["after"] if in_force else facts["decision"]
+            yield _Change(row.occurred_at, row.recorded_at, row.seq, Consent(after), origin, in_force)
 
 
 def _beginning(

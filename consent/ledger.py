@@ -13,7 +13,7 @@ from functools import partial
 from sqlalchemy import BigInteger, Column, Connection, Integer, LargeBinary, String, Table, UniqueConstraint
 
 from consent import merkle
-from consent.database import PERSONAL, fetch, insert, metadata, run
+from consent.database import PERSONAL, among, fetch, insert, metadata, run
 from consent.entry import Entry, seal
 from consent.kinds import LANE_OF, Lane
 from consent.values import Record
@@ -182,6 +182,33 @@ def read_positions(tx: Connection, organization: str, lane: str, positions: Sequ
 def read_range(tx: Connection, organization: str, first: int, limit: int) -> list[Entry]:
     """Return up to `limit` entries of a ledger from seq `first` on, in order."""
     return _entries(tx, "organization = ? AND seq >= ? AND seq < ? ORDER BY seq", [organization, first, first + limit])
+
+
+def read_seqs(tx: Connection, organization: str, seqs: Sequence[int]) -> list[Entry]:
+    """Return the entries of these numbers, in order."""
+    if not seqs:
+        return []
+    condition, parameters = among(tx, "seq", seqs)
+    return _entries(tx, f"organization = ? AND {condition} ORDER BY seq", [organization, *parameters])
+
+
+def seq_at(tx: Connection, organization: str, at: int, *, lane: str | None = None) -> int:
+    """Return the first seq recorded at or after a time, microseconds since 1970; the ledger's size where none was.
+
+    With a lane it is the first position in that lane, or the lane's size.
+    """
+    # Times never go backwards in a ledger: twenty look-ups by key find a place among a million.
+    head = newest_head(tx, organization)
+    first, end = 0, head.size if lane is None else head.lanes[lane]
+    where, parameters = ("seq = ?", []) if lane is None else ("lane = ? AND pos = ?", [lane])
+    sql = f"SELECT recorded_at FROM entry WHERE organization = ? AND {where}"
+    while first < end:
+        middle = (first + end) // 2
+        if run(tx, sql, [organization, *parameters, middle]).scalar_one() < at:
+            first = middle + 1
+        else:
+            end = middle
+    return first
 
 
 def read_entry(tx: Connection, organization: str, seq: int) -> Entry | None:

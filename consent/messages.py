@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from consent.canonical import parse_timestamp
-from consent.numbers import NumberError, is_sender_code, read_number
+from consent.numbers import NumberError, read_number, read_sender
 from consent.policy import Policy
 from consent.values import Group, Message, Sender
 
@@ -64,10 +64,9 @@ def _number(asked: Mapping[str, Any], name: str, region: str, raw: dict[str, Any
     given = asked.get(name)
     if not isinstance(given, str) or not given.strip():
         raise MessageError("invalid_number", f"`{name}` is missing: a number such as +14045550123")
-    if name == "contact" and is_sender_code(given.strip()):
-        return given.strip()
+    sender = read_sender(given) if name == "contact" else None
     try:
-        number = read_number(given, region)
+        number = sender or read_number(given, region)
     except NumberError as error:
         raise MessageError("invalid_number", f"`{name}` {error}") from None
     if number != given:

@@ -29,7 +29,10 @@ def plain(text: str) -> Plain:
     """Drop quoted history and signatures, then everything a reader cannot see or hear the difference of."""
     text = text.strip()
     shortened = len(text) > READ_AT_MOST
-    visible = _visible(_LINE_ENDS.sub("\n", _both_ends(text) if shortened else text)).strip()
+    if text.isascii() and text.isprintable() and not shortened:  # nothing in it is invisible: most texts
+        visible = text.replace("`", "'")
+    else:
+        visible = _visible(_LINE_ENDS.sub("\n", _both_ends(text) if shortened else text)).strip()
     kept = without_quotes(visible)
     dropped = bool(kept) and kept != visible
     # A text that is nothing but a quote is read as it stands: somebody meant to say something.
@@ -41,6 +44,8 @@ def plain(text: str) -> Plain:
 
 def is_reaction(text: str) -> bool:
     """Whether a telephone wrote this text to say that a bubble was liked, loved, laughed at."""
+    if text.isascii() and '"' not in text and not text[-40:].rstrip().lower().endswith(_LIKED_THINGS):
+        return False
     head = _visible(text[:240]).strip()
     opening = _REACTION.match(head)
     if opening is None:
@@ -233,10 +238,11 @@ _LOOKALIKES: dict[int, str] = {
 _LOOKALIKE = re.compile(f"[{''.join(map(chr, _LOOKALIKES))}]")
 _GREEK_CAPITAL = re.compile(f"[{''.join(map(chr, _GREEK_CAPITALS))}]")
 
+_LIKED_THINGS = ("image", "attachment", "movie", "video", "photo", "audio message")
 _LIKED = "liked|loved|disliked|laughed at|emphasized|emphasised|questioned"
 _UNLIKED = "like|heart|dislike|laugh|exclamation|exclamation mark|question mark|question"
 _REACTION = re.compile(
-    rf"(?P<whole>(?:{_LIKED}) an? (?:image|attachment|movie|video|photo|audio message)\s*\Z)|"
+    rf"(?P<whole>(?:{_LIKED}) an? (?:{'|'.join(_LIKED_THINGS)})\s*\Z)|"
     rf"(?:{_LIKED}|le gustó|le encantó|a aimé|a adoré|reacted (?:with )?\S{{1,24}} to|"
     rf"removed an? (?:{_UNLIKED}) from|removed \S{{1,24}} from|[^\w\s]{{1,24}}\s{{0,2}} to)"
     r'\s{0,3}[“"„«]',

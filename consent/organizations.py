@@ -18,6 +18,7 @@ from consent.database import Database, insert, metadata, run
 from consent.kinds import SYSTEM, Kind
 from consent.ledger import append, create_ledger, lock
 from consent.policy import Policy, policy_of
+from consent.releasing import release_waiting
 from consent.replies import LANGUAGE_WORDS
 from consent.values import Mode, Record, Scope
 
@@ -33,6 +34,9 @@ organization_table = Table(
     # Canonical JSON of what this organization sets itself; the rest comes from those above it.
     Column("settings", LargeBinary, nullable=False),
 )
+
+#: How old a blocked text may be at most to go out at a YES, hours.
+_MOST_HOURS = 168
 
 #: Features by the names of the command line: which mode or value stands for on and off.
 FEATURES = ("sms_opt_in", "group_messaging")
@@ -139,24 +143,32 @@ def create_organization(
     return organization(tx, id)
 
 
-def set_feature(tx: Connection, id: str, feature: str, on: bool, *, actor: str, now: int) -> None:  # noqa: A002
-    """Switch `sms_opt_in` or `group_messaging`, which exclude each other, for a main organization's whole account."""
+def set_feature(tx: Connection, id: str, feature: str, on: bool, *, actor: str, now: int) -> list[str]:  # noqa: A002
+    """Switch `sms_opt_in` or `group_messaging`, which exclude each other, for a main organization's whole account.
+
+    Returns as `set_mode`.
+    """
     if feature not in FEATURES:
         raise SettingError(f"a feature is one of {', '.join(FEATURES)}")
     if feature == "sms_opt_in":
-        set_mode(tx, id, Mode.CONSENT if on else Mode.OFF, actor=actor, now=now)
-        return
+        return set_mode(tx, id, Mode.CONSENT if on else Mode.OFF, actor=actor, now=now)
     one, policy = for_change(tx, id)
     if on and policy.mode is not Mode.OFF:
         raise ForbiddenError(
             "group_messaging can't be switched on while sms_opt_in is on: switch sms_opt_in off first "
             f"(`assent feature set {id} sms_opt_in off`)"
         )
-    _change(tx, one, {"group_messaging": on}, before={"group_messaging": policy.group_messaging}, actor=actor, now=now)
+    before = {"group_messaging": policy.group_messaging}
+    change_settings(tx, one, {"group_messaging": on}, before=before, actor=actor, now=now)
+    return []
 
 
-def set_mode(tx: Connection, id: str, mode: Mode, *, actor: str, now: int) -> None:  # noqa: A002
-    """Set a main organization's consent mode for its whole account."""
+def set_mode(tx: Connection, id: str, mode: Mode, *, actor: str, now: int) -> list[str]:  # noqa: A002
+    """Set a main organization's consent mode for its whole account.
+
+    Returns the ids of the texts that waited for an answer and may now go out: those of pending contacts, where
+    the mode was switched off.
+    """
     one, policy = for_change(tx, id)
     if mode is not Mode.OFF and not policy.capability:
         raise ForbiddenError(
@@ -168,7 +180,10 @@ def set_mode(tx: Connection, id: str, mode: Mode, *, actor: str, now: int) -> No
             "sms_opt_in can't be switched on while group_messaging is on: switch group_messaging off first "
             f"(`assent feature set {id} group_messaging off`)"
         )
-    _change(tx, one, {"mode": mode.value}, before={"mode": policy.mode.value}, actor=actor, now=now)
+    change_settings(tx, one, {"mode": mode.value}, before={"mode": policy.mode.value}, actor=actor, now=now)
+    if mode is not Mode.OFF or policy.mode is Mode.OFF:
+        return []
+    return release_waiting(tx, one.main, read_policies(tx, one.main), actor=actor, now=now)
 
 
 def set_setting(tx: Connection, id: str, key: str, value: str, *, actor: str, now: int) -> None:  # noqa: A002
@@ -186,7 +201,7 @@ def set_setting(tx: Connection, id: str, key: str, value: str, *, actor: str, no
             "mode off`)"
         )
     known = before[key] if key in before else getattr(policy, key)
-    _change(tx, one, {key: setting}, before={key: known}, actor=actor, now=now)
+    change_settings(tx, one, {key: setting}, before={key: known}, actor=actor, now=now)
 
 
 def _check_scope(tx: Connection, one: Organization, scope: Scope) -> None:
@@ -256,13 +271,24 @@ def _languages(value: str) -> list[str]:
     return languages
 
 
+def _blocked_outbound(value: str) -> str:
+    """Read what becomes of employees' blocked texts at a YES; the content of an old one may be stale by then."""
+    kept, _, hours = value.partition(":")
+    if value == "drop" or (
+        kept == "release" and (hours or "24").isdecimal() and 1 <= int(hours or "24") <= _MOST_HOURS
+    ):
+        return "drop" if value == "drop" else f"release:{int(hours or '24')}"
+    raise SettingError(
+        f"the value is drop, or release:HOURS for texts at most so old (1 to {_MOST_HOURS}; release alone means 24)"
+    )
+
+
 _SETTING: Mapping[str, Callable[[str], Any]] = {
     "opt_out_scope": _one_of({scope.value: scope.value for scope in Scope}),
     "default_region": _region,
     "languages": _languages,
     "held_inbound": _one_of({"release": "release", "discard": "discard"}),
-    # Employees send a blocked text again; the request promises them nothing else.
-    "blocked_outbound": _one_of({"drop": "drop"}),
+    "blocked_outbound": _blocked_outbound,
     "capability": _one_of({"ordered": True, "not_ordered": False}),
 }
 #: What `set_setting` sets.
@@ -271,9 +297,10 @@ SETTINGS = tuple(_SETTING)
 _WIDTH = {Scope.PAIR: 0, Scope.SUB_ORG: 1, Scope.ORG: 2}
 
 
-def _change(
+def change_settings(
     tx: Connection, one: Organization, settings: Mapping[str, Any], *, before: Mapping[str, Any], actor: str, now: int
 ) -> None:
+    """Store settings of an organization whose ledger is locked, and the entry that says who changed what."""
     run(
         tx,
         "UPDATE organization SET settings = ? WHERE id = ?",

@@ -5,9 +5,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from consent.replies import LANGUAGE_WORDS, Words
-from consent.templates import DEFAULT_OPT_IN, DEFAULT_OPT_OUT, DEFAULT_TEMPLATES, Template, digest
+from consent.replies import LANGUAGE_WORDS, Words, normalized
+from consent.templates import DEFAULT_OPT_IN, DEFAULT_OPT_OUT, DEFAULT_TEMPLATES, Template, digest, fragments
 from consent.values import Mode, Scope
+
+_HOUR = 3_600 * 1_000_000
+#: A template whose own words are fewer letters than this says too little to know an echo by.
+_TELLING = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +31,7 @@ class Policy:
     languages: tuple[str, ...] = ("en",)
     #: What becomes of a contact's held texts at a YES: "release" or "discard".
     held_inbound: str = "release"
-    #: What becomes of an employee's blocked texts at a YES: "drop".
+    #: What becomes of an employee's blocked texts at a YES: "drop", or "release:24" if not older than so many hours.
     blocked_outbound: str = "drop"
     #: `{"opt_in": {language: word}, "opt_out": {language: [words]}, "help": {language: [words]}}`
     keywords: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -74,6 +78,32 @@ class Policy:
         )
 
     @cached_property
+    def release_within(self) -> int | None:
+        """How old an employee's blocked text may be to go out at a YES, microseconds; None where none does."""
+        kept, _, hours = self.blocked_outbound.partition(":")
+        return int(hours) * _HOUR if kept == "release" else None
+
+    def sends(self, text: str) -> bool:
+        """Whether a text, normalized, is one that this organization itself sends, whoever is named in it."""
+        return text.startswith(self._own_beginnings) and any(_reads(text, own) for own in self._own_texts)
+
+    @cached_property
+    def _own_texts(self) -> tuple[tuple[str, ...], ...]:
+        """The organization's own texts, normalized: the words between the names in each."""
+        own = set()
+        for key in DEFAULT_TEMPLATES:
+            for language in self.languages:
+                between = fragments(self.template(key, language), self.opt_in(language), self.opt_out(language))
+                words = tuple(normalized(words) for words in between)
+                if len(words) == 1 or sum(map(len, words)) >= _TELLING:
+                    own.add(words)
+        return tuple(own)
+
+    @cached_property
+    def _own_beginnings(self) -> tuple[str, ...]:
+        return tuple({own[0] for own in self._own_texts})
+
+    @cached_property
     def _words(self) -> Words:
         opt_out = [DEFAULT_OPT_OUT]
         for language in self.languages:
@@ -85,18 +115,31 @@ class Policy:
         return Words(tuple(opt_in), tuple(dict.fromkeys(opt_out)), tuple(dict.fromkeys(help_words)))
 
 
+def _reads(text: str, own: tuple[str, ...]) -> bool:
+    """Whether a text is these words in this order, with anything (a name) between them."""
+    if len(own) == 1:
+        return text == own[0]
+    at = 0
+    for words in own:
+        at = text.find(words, at)
+        if at < 0:
+            return False
+        at += len(words)
+    return text.startswith(own[0]) and text.endswith(own[-1])
+
+
 def policy_of(id: str, organization: str, name: str, layers: Sequence[Mapping[str, Any]]) -> Policy:  # noqa: A002
     """Work out the effective settings of an organization from the settings of those above it, main one first."""
     effective: dict[str, Any] = {}
     for layer in layers:
-        for name, setting in layer.items():
-            if name in ("keywords", "texts"):  # each word and text by itself comes from the nearest that sets it
-                merged = {key: dict(spoken) for key, spoken in effective.get(name, {}).items()}
-                for key, spoken in setting.items():
+        for setting, value in layer.items():
+            if setting in ("keywords", "texts"):  # each word and text by itself comes from the nearest that sets it
+                merged = {key: dict(spoken) for key, spoken in effective.get(setting, {}).items()}
+                for key, spoken in value.items():
                     merged.setdefault(key, {}).update(spoken)
-                effective[name] = merged
+                effective[setting] = merged
             else:
-                effective[name] = setting
+                effective[setting] = value
     return Policy(
         id, organization, name,
         mode=Mode(effective.get("mode", Mode.OFF)),

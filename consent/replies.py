@@ -149,6 +149,14 @@ class _Unit(NamedTuple):
     phrase: str
 
 
+class _Form(NamedTuple):
+    """One way to read a text: folded, in words, and as phrases that the rules know (None if it holds any other)."""
+
+    text: str
+    tokens: list[str]
+    units: list[_Unit] | None
+
+
 @dataclass(frozen=True, slots=True)
 class _Lexicon:
     """The words of one policy, compiled: every known phrase by its first word, the longest first."""
@@ -192,17 +200,20 @@ def _heard(said: Plain, whole: str, forms: list[str], lexicon: _Lexicon) -> _Fou
     if whole in lexicon.yes and not unsure:
         return _Found(Heard.YES, 1, whole, "keyword")
     for form in forms:
-        bare = tidy(form)
+        bare = whole if form is said.folded else tidy(form)
         if bare in lexicon.stop:
             return _Found(Heard.STOP, 3 if said.dropped else 2, bare, "keyword", bare in _STOP_ALL)
     for heard, known in ((Heard.HELP, lexicon.help), (Heard.START, _START), (Heard.NO, _NOES)):
         if whole in known:
             return _Found(heard, 2, whole, "keyword")
-    read = [(form, tokens_of(form)) for form in forms]
-    read = [(form, tokens) for form, tokens in read if len(tokens) == 1 or not lexicon.triggers.isdisjoint(tokens)]
+    split = [(form, tokens_of(form)) for form in forms]
+    read = [
+        _Form(form, tokens, _units(tokens, lexicon)) for form, tokens in split
+        if len(tokens) == 1 or not lexicon.triggers.isdisjoint(tokens)
+    ]  # fmt: skip
     for tier in (_with_fillers, _said_no, _sentences, _slip, _mixed):
-        for form, tokens in read:
-            found = tier(form, tokens, lexicon)
+        for one in read:
+            found = tier(one, lexicon)
             if found is not None:
                 return found
     return None if whole else _stop_signs(said.folded)
@@ -230,32 +241,31 @@ def _flagged(text: str, said: Plain, forms: list[str], lexicon: _Lexicon) -> _Fo
     return _Found(Heard.TEXT, 10, None, "")
 
 
-def _with_fillers(_form: str, tokens: list[str], lexicon: _Lexicon) -> _Found | None:
+def _with_fillers(form: _Form, _lexicon: _Lexicon) -> _Found | None:
     """Tier 4: the whole text is an opt-out word, and words that carry nothing."""
-    units = _units(tokens, lexicon)
-    if units is None or any(unit.sort in (_IN, _NO) for unit in units):
+    if form.units is None or any(unit.sort in (_IN, _NO) for unit in form.units):
         return None
-    return _stop_of(units, 4)
+    return _stop_of(form.units, 4)
 
 
-def _said_no(_form: str, tokens: list[str], lexicon: _Lexicon) -> _Found | None:
-    units = _units(tokens, lexicon)
-    if units is None or any(unit.sort in (_IN, _OUT) for unit in units):
+def _said_no(form: _Form, _lexicon: _Lexicon) -> _Found | None:
+    if form.units is None or any(unit.sort in (_IN, _OUT) for unit in form.units):
         return None
-    word = next((unit.phrase for unit in units if unit.sort == _NO), None)
+    word = next((unit.phrase for unit in form.units if unit.sort == _NO), None)
     return _Found(Heard.NO, 4, word, "phrase") if word else None
 
 
-def _sentences(form: str, _tokens: list[str], lexicon: _Lexicon) -> _Found | None:
+def _sentences(form: _Form, lexicon: _Lexicon) -> _Found | None:
     """Tier 5: one sentence of the text revokes, and says nothing else."""
-    for sentence in _split(form):
-        tokens = tokens_of(sentence)
+    for sentence in _split(form.text):
+        alone = len(sentence) == len(form.text)
+        tokens = form.tokens if alone else tokens_of(sentence)
         phrase = is_revocation(tokens)
         if phrase is not None:
             return _Found(Heard.STOP, 5, phrase, "phrase", any(phrase.startswith(words) for words in _STOP_ALL))
         if len(tokens) > SENTENCE_WORDS:
             continue
-        units = _units(tokens, lexicon)
+        units = form.units if alone else _units(tokens, lexicon)
         if units is None or any(unit.sort in (_IN, _NO) for unit in units):
             continue
         found = _stop_of(units, 5)
@@ -264,15 +274,15 @@ def _sentences(form: str, _tokens: list[str], lexicon: _Lexicon) -> _Found | Non
     return None
 
 
-def _slip(_form: str, tokens: list[str], _lexicon: _Lexicon) -> _Found | None:
+def _slip(form: _Form, _lexicon: _Lexicon) -> _Found | None:
     """Tier 6: one slip of the finger in a floor word."""
-    word = slipped_floor_word(tokens[0]) if len(tokens) == 1 else None
+    word = slipped_floor_word(form.tokens[0]) if len(form.tokens) == 1 else None
     return _Found(Heard.STOP, 6, word, "fuzzy") if word else None
 
 
-def _mixed(_form: str, tokens: list[str], lexicon: _Lexicon) -> _Found | None:
+def _mixed(form: _Form, lexicon: _Lexicon) -> _Found | None:
     """Tier 7: YES and STOP in one breath; in doubt there is no consent."""
-    units = _units(tokens, lexicon)
+    units, tokens = form.units, form.tokens
     found = _stop_of(units, 7) if units is not None else None
     # "No, cancel" may answer something else than the request; "no, stop" does not.
     if units and found and (found.word in _PLAIN_STOPS or any(unit.sort == _IN for unit in units)):

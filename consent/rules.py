@@ -1,8 +1,9 @@
 """The rules: what follows when this is said in that state. Everything that decides stands in these tables.
 
 Read a line as: in this state, when this is heard and the condition holds, the text gets this verdict, these
-automatic messages go out in this order, and the conversation is in this state afterwards. Cases of one cell are
-tried in order; the first whose condition holds counts. The numbers are those of the rows in consent/README.md.
+automatic messages go out in this order, and the conversation is in this state afterwards. `RULINGS`, which hold
+in every state, are asked first, then the table of the organization's mode; of several cases the first whose
+condition holds counts. The numbers are those of the rows in consent/README.md, which is drawn from these tables.
 `o` in an automatic message stands for the conversation's origin: the template set of the last request sent.
 """
 
@@ -10,11 +11,11 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
-from consent.values import Consent, Origin, Verdict
+from consent.values import Consent, Origin, Sender, Verdict
 
 
 class Event(StrEnum):
-    """What a text is to the rules."""
+    """What a text is to the rules, and what happens beside the texts."""
 
     EMPLOYEE = "employee text"
     TEXT = "contact text"
@@ -24,6 +25,16 @@ class Event(StrEnum):
     START = "START"
     HELP = "HELP"
     CARRIER = "carrier opt-out"
+    NUMBER_REASSIGNED = "the number is another person's since then"
+    LINE_REASSIGNED = "the line is another employee's"
+    UNDELIVERABLE = "the request can't be delivered"
+    REVOKED = "revoked by other means"
+
+
+#: What a text can be: each table has a case for each of them in every state.
+TEXTS = (
+    Event.EMPLOYEE, Event.TEXT, Event.YES, Event.STOP, Event.NO, Event.START, Event.HELP, Event.CARRIER,
+)  # fmt: skip
 
 
 class When(StrEnum):
@@ -36,13 +47,26 @@ class When(StrEnum):
     SHOWN = "a request was shown once"
     KEYWORD = "it is the opt-out word itself"
     UNHELPED = "no HELP was answered in 24 h"
+    # Of rulings that hold in every state:
+    NO_NUMBER = "the other side is a short code or a sender's name"
+    GROUP_SEND = "an employee writes to several contacts, mode consent or disclaimer"
+    GROUP_STOPPED = "an employee writes to several contacts, one of them opted out, mode off"
+    LATE_ANSWER = "YES, STOP, START or a carrier's, sent before the decision in force"
+    LATE_TEXT = "a contact's other text, sent before the decision in force"
+    ECHO = "a reaction, or a text that the organization itself sends"
+    REPEATED = "a contact's text, the same for the third time in 24 h"
+    CONFIRMED_AGAIN = "STOP that the carrier has confirmed, already opted out"
+    CONFIRMED = "STOP that the carrier has confirmed"
+    CARRIER_HELPS = "HELP that the carrier has answered"
+    MAYBE_REVOKED = "a possible revocation, opted out, mode consent or disclaimer"
 
 
 class Case(NamedTuple):
     """What follows."""
 
     row: str
-    verdict: Verdict
+    #: None where there is no text, and where it follows the state: opted_in or mode off delivered, else held.
+    verdict: Verdict | None
     reason: str | None
     autos: tuple[str, ...] = ()
     #: The state afterwards; None leaves it.
@@ -62,6 +86,27 @@ ASK_MT = ("mt.request.contact", "mt.request.employee")
 ACCEPT = ("o.accepted.contact", "o.accepted.employee")
 REJECT = ("o.rejected.contact", "o.rejected.employee")
 HELP = ("help.contact",)
+
+
+#: What holds in every state, whatever the table of the mode says.
+RULINGS: Mapping[Sender, tuple[Case, ...]] = {
+    Sender.EMPLOYEE: (
+        Case("short code", DELIVERED, None, when=When.NO_NUMBER),
+        Case("24", BLOCKED, "group", when=When.GROUP_SEND),
+        Case("23", BLOCKED, "opted_out", when=When.GROUP_STOPPED),
+    ),
+    Sender.CONTACT: (
+        Case("short code", DELIVERED, None, when=When.NO_NUMBER),
+        Case("late", CONSUMED, "late", when=When.LATE_ANSWER, flags=("late",)),
+        Case("late", None, "late", when=When.LATE_TEXT),
+        Case("automatic", None, "automatic", when=When.ECHO),
+        Case("automatic", None, "automatic", when=When.REPEATED),
+        Case("22", CONSUMED, "duplicate", when=When.CONFIRMED_AGAIN, flags=("duplicate",)),
+        Case("22", CONSUMED, "opted_out", ("o.rejected.employee",), OPTED_OUT, when=When.CONFIRMED),
+        Case("5", CONSUMED, "help", when=When.CARRIER_HELPS),
+        Case("17", CONSUMED, "opted_out", when=When.MAYBE_REVOKED),
+    ),
+}
 
 
 def _ask(row: str, origin: Origin, verdict: Verdict) -> Case:
@@ -134,7 +179,7 @@ RULES_OFF: Mapping[tuple[Consent, Event], tuple[Case, ...]] = {
     **{
         (state, event): (Case("23", DELIVERED, None),)
         for state in (NONE, PENDING, OPTED_IN, OPTED_OUT)
-        for event in Event
+        for event in TEXTS
     },
     **{
         (state, Event.STOP): (Case("23", CONSUMED, "opted_out", REJECT, OPTED_OUT, MT if state is NONE else None),)
@@ -160,3 +205,16 @@ RULES_DISCLAIMER: Mapping[tuple[Consent, Event], tuple[Case, ...]] = {
         for event in (Event.TEXT, Event.NO, Event.START, Event.YES)
     },
 }
+
+#: What happens beside the texts does the same in every mode; where nothing stands here, nothing changes.
+RULES_EVENTS: Mapping[tuple[Consent, Event], Case] = {
+    **{(state, Event.NUMBER_REASSIGNED): Case("25", None, None, (), NONE) for state in (PENDING, OPTED_IN, OPTED_OUT)},
+    **{(state, Event.LINE_REASSIGNED): Case("26", None, None, (), NONE) for state in (PENDING, OPTED_IN)},
+    (PENDING, Event.UNDELIVERABLE): Case("27", None, None, ("undeliverable.employee",), NONE),
+    (NONE, Event.CARRIER): Case("22", None, None, ("o.rejected.employee",), OPTED_OUT, MT),
+    **{(state, Event.CARRIER): Case("22", None, None, ("o.rejected.employee",), OPTED_OUT)
+       for state in (PENDING, OPTED_IN)},
+    (NONE, Event.REVOKED): Case("4", None, None, REJECT, OPTED_OUT, MT),
+    (PENDING, Event.REVOKED): Case("10", None, None, REJECT, OPTED_OUT),
+    (OPTED_IN, Event.REVOKED): Case("13", None, None, REJECT, OPTED_OUT),
+}  # fmt: skip

@@ -17,7 +17,10 @@ from consent.templates import (
     clean_name,
     render,
 )
-from consent.values import Consent, Message, Origin, Record
+from consent.values import Consent, Message, Origin, Record, Sender
+
+#: Why an employee's text is blocked that may wait for a YES.
+_WAITING = ("consent_requested", "pending", "request_capped")
 
 
 class Step:
@@ -28,30 +31,49 @@ class Step:
         self._before, self._told, self._policy = conversation, message, policy
         self._version = conversation.version + 1
 
-    def text(self, reading: Reading, case: Case, after: Consent, origin: Origin | None, flags: tuple[str, ...]) -> None:
-        """Record the text itself, with its verdict."""
+    def text(
+        self, reading: Reading, case: Case, after: Consent, origin: Origin | None, flags: tuple[str, ...], tag: str
+    ) -> None:
+        """Record the text itself, with its verdict; `tag` is a keyed tag of what it says."""
         before, message = self.conversation, self._told
         body: dict[str, Any] = {
-            "sender": message.sender.value, "channel": message.channel, "verdict": case.verdict.value,
-            "reason": case.reason, "before": before.consent.value, "after": after.value,
-            "origin": origin.value if origin else None, "received_at": message.received_at,
+            "sender": str(message.sender), "channel": message.channel, "verdict": str(case.verdict),
+            "reason": case.reason, "before": str(before.consent), "after": str(after),
+            "origin": str(origin) if origin else None, "received_at": message.received_at,
         }  # fmt: skip
         if flags:
             body["flags"] = list(flags)
         if reading.word is not None:
             body |= {"tier": reading.tier, "matcher_version": MATCHER_VERSION}
-        if message.text_tag:
-            body["text_tag"] = message.text_tag
+        if tag:
+            body["text_tag"] = tag
+        if case.reason in _WAITING and message.sender is Sender.EMPLOYEE and self._policy.release_within is not None:
+            body["release_until"] = message.sent_at + self._policy.release_within
         if before.version == 0 and before.decided_at is not None:
             body["stopped_at"] = before.decided_at  # it began opted out: its contact had stopped everything
         if message.language:
             body["language"] = message.language
-        values = self._values() | {"message_id": message.id, "text": message.text}
-        for name, value in (("media", [dict(one) for one in message.media]), ("raw", dict(message.raw)),
-                            ("group", list(message.recipients)), ("provider", _plain(message.provider))):  # fmt: skip
-            if value:
-                values[name] = value
+        values = self._values()
+        values |= {"message_id": message.id, "text": message.text}
+        if message.media:
+            values["media"] = [dict(one) for one in message.media]
+        if message.raw:
+            values["raw"] = dict(message.raw)
+        if message.recipients:
+            values["group"] = list(message.recipients)
+        if message.provider:
+            values["provider"] = _plain(message.provider)
         self._write(Kind.MESSAGE, body, values)
+
+    def open_review(self, reading: Reading, after: Consent, origin: Origin | None) -> None:
+        """Record that a person has to say whether the text revoked; by when is for the caller, who has a calendar."""
+        message = self._told
+        body: dict[str, Any] = {
+            "review": "opened", "channel": message.channel, "before": self.conversation.consent.value,
+            "after": after.value, "origin": origin.value if origin else None, "word": reading.word,
+            "tier": reading.tier, "matcher_version": MATCHER_VERSION,
+        }  # fmt: skip
+        self._write(Kind.REVIEW, body, self._values() | {"text": message.text, "message_id": message.id})
 
     def decide(
         self, after: Consent, origin: Origin, facts: Mapping[str, Any], said: Mapping[str, Any] | None = None
@@ -66,9 +88,7 @@ class Step:
             "channel": message.channel, "source": "contact", "matcher_version": MATCHER_VERSION,
         }  # fmt: skip
         body.update(facts)
-        if before.held:
-            release = after is Consent.OPTED_IN and self._policy.held_inbound == "release"
-            body["released" if release else "discarded"] = list(before.held)
+        body |= self._let_go(after)
         if (request := before.request) is not None and body["source"] == "contact":
             body["answers"] = request.version
             body["request"] = {
@@ -81,8 +101,8 @@ class Step:
     def note(self, kind: Kind, facts: Mapping[str, Any], said: Mapping[str, Any]) -> None:
         """Record something that is neither text nor decision; held texts are discarded where it ends at none."""
         body = {"channel": self._told.channel, **facts}
-        if body.get("after") == Consent.NONE and self.conversation.held:
-            body["discarded"] = list(self.conversation.held)
+        if body.get("after") == Consent.NONE:
+            body |= self._let_go(Consent.NONE)
         self._write(kind, body, {**self._values(), **said})
 
     def send(self, key: str, *, reminder: bool = False, reason: str = "") -> None:
@@ -92,7 +112,7 @@ class Step:
         template = policy.template(key, language)
         opt_in, opt_out = policy.opt_in(language), policy.opt_out(language)
         text = render(template, {
-            EMPLOYEE_NAME: clean_name(message.employee_name if before.line == message.line else None, policy.name),
+            EMPLOYEE_NAME: clean_name(message.employee_name, policy.name),
             ORGANIZATION: clean_name(policy.name, policy.organization),
             OPT_IN_TEXT: opt_in,
             OPT_OUT_TEXT: opt_out,
@@ -109,13 +129,28 @@ class Step:
                 body["reminder"] = True
         self._write(Kind.AUTO_MESSAGE, body, self._values() | {"text": text})
 
+    def release(self, facts: Mapping[str, Any]) -> None:
+        """Record that the texts which wait may go out without a decision: nobody asks any more."""
+        self._write(Kind.SETTING, {"channel": self._told.channel, **facts, **self._let_go(None)}, self._values())
+
+    def _let_go(self, after: Consent | None) -> dict[str, list[int]]:
+        """Return which texts go out, by their versions in order, and which never will; None: nobody decided."""
+        before, at = self.conversation, self._told.sent_at
+        out = after in (None, Consent.OPTED_IN)
+        held = before.held if out and (after is None or self._policy.held_inbound == "release") else ()
+        released = sorted([*held, *(waits for waits, until in before.waiting if out and at <= until)])
+        discarded = sorted({*before.held, *(waits for waits, _ in before.waiting)} - set(released))
+        named = (("released", released), ("discarded", discarded))
+        return {name: versions for name, versions in named if versions}
+
     def _values(self) -> dict[str, Any]:
         """Return the personal facts that every record of this step carries."""
         message, conversation = self._told, self.conversation
         values: dict[str, Any] = {"line": conversation.line, "contact": conversation.contact}
-        if conversation.line == message.line:
-            names = (("employee_id", message.employee_id), ("employee_name", message.employee_name))
-            values |= {name: value for name, value in names if value}
+        if message.employee_id:
+            values["employee_id"] = message.employee_id
+        if message.employee_name:
+            values["employee_name"] = message.employee_name
         if message.contact_name:
             values["contact_name"] = message.contact_name
         return values

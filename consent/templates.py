@@ -69,6 +69,12 @@ def render(template: Template, values: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda found: values.get(found[0], ""), template.text)
 
 
+def fragments(template: Template, opt_in: str, opt_out: str) -> list[str]:
+    """Return a text in the pieces between its names, with the live words in their places."""
+    filled = template.text.replace(OPT_IN_TEXT, opt_in).replace(OPT_OUT_TEXT, opt_out)
+    return _PLACEHOLDER.split(filled)
+
+
 def clean_name(name: str | None, otherwise: str) -> str:
     """Return a name without `<`, `>` and control characters; `otherwise` where nothing is left of it."""
     if not name:

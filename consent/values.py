@@ -94,8 +94,6 @@ class Message:
     #: The numbers as they came, where that differs from E.164.
     raw: Mapping[str, Any] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
-    #: Keyed tag of the normalized text, set by the caller: tells repeated texts apart from new ones.
-    text_tag: str = ""
 
 
 class Record(NamedTuple):

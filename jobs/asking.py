@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from consent.canonical import timestamp
 from consent.conversations import find_standings
 from consent.history import Moment, Question, Said, consent_at, gate
-from consent.numbers import NumberError, is_sender_code, read_number
+from consent.numbers import NumberError, read_number, read_sender
 from consent.organizations import Organization, organization, organizations, read_policies
 from consent.policy import Policy
 from consent.tags import Tags
@@ -69,8 +69,8 @@ def found_organization(tx: Connection, org: str) -> tuple[Organization, Policy]:
 
 def number(given: str, name: str, policy: Policy) -> str:
     """Return a number in E.164; a contact may be a short code or a sender's name."""
-    if name == "contact" and is_sender_code(given.strip()):
-        return given.strip()
+    if name == "contact" and (sender := read_sender(given)) is not None:
+        return sender
     try:
         return read_number(given, policy.default_region)
     except NumberError as error:

@@ -8,19 +8,41 @@ import orjson
 from sqlalchemy import BigInteger, Column, Connection, Integer, LargeBinary, String, Table
 
 from consent.answers import Told, answer, event_answer, releases, told
-from consent.canonical import entry_id, parse_timestamp
+from consent.business_days import due_after
+from consent.canonical import entry_id, parse_entry_id, parse_timestamp, timestamp
 from consent.conversations import Standing, Standings
 from consent.database import among, fetch, insert, metadata
-from consent.engine import Decision, close, decide, reassign_line
+from consent.engine import Decision, close, decide
 from consent.entry import Entry
-from consent.events import Event, Happened, note_delivery, read_event, reassign_number, revoke, revoke_everywhere
-from consent.events import reassign_line as line_reassigned
+from consent.events import (
+    Event,
+    Happened,
+    handed_over,
+    note_delivery,
+    read_event,
+    reassign_line,
+    reassign_number,
+    revoke,
+    revoke_everywhere,
+)
+from consent.imports import Imported, Outcome, read_import
 from consent.kinds import Kind
 from consent.ledger import Appending, lock, read_conversation, read_entry, read_range
 from consent.messages import MessageError, read_message
 from consent.organizations import Directory
+from consent.reviews import (
+    Closing,
+    Review,
+    ReviewClosedError,
+    closing_of,
+    conclude,
+    conclude_beside,
+    given_away,
+    note_reviews,
+)
 from consent.tags import Tags
 from consent.values import Consent, Message, Record, Scope
+from sync.imports import Imports, import_answer
 
 inbox_table = Table(
     "inbox",
@@ -43,7 +65,9 @@ class Group:
         self._appending = Appending(tx, lock(tx, organization), now)
         self._policies = directory.policies(tx, organization, self._appending.head.lanes["audit"])
         self._standings = Standings(tx, organization, tags)
+        self._imports = Imports(tx, organization, self._policies, self._standings, tags)
         self._inbox: list[tuple[Any, ...]] = []
+        self._reviews: list[Entry] = []
         #: Message ids of this group's texts by (conversation, version): held ones may be released in the same group.
         self._texts: dict[tuple[str, int], str] = {}
 
@@ -54,6 +78,7 @@ class Group:
         id_tags = [self._tags("id", asked["id"].encode("utf-8", "surrogatepass")) for asked in objects]
         known = self._known(id_tags)
         self._standings.load(message for message in read if isinstance(message, Message))
+        self._imports.load(message for message in read if isinstance(message, Event))
         answers = []
         for asked, message, id_tag in zip(objects, read, id_tags, strict=True):
             if isinstance(message, MessageError):
@@ -63,7 +88,11 @@ class Group:
             before = known.get(id_tag)
             if before is None:
                 first = self._appending.next_seq
-                given = self._decided(message) if isinstance(message, Message) else self._happened(message)
+                try:
+                    given = self._decided(message) if isinstance(message, Message) else self._happened(message)
+                except MessageError as error:  # before anything was written of it
+                    answers.append(_error(asked["id"], error.code, error.detail))
+                    continue
                 row = (self._organization, id_tag, content_tag, first, self._appending.next_seq - first)
                 self._inbox.append(row)
                 known[id_tag] = (content_tag, first, row[4], given)
@@ -77,13 +106,35 @@ class Group:
         self._write()
         return answers
 
+    def close_review(self, review: Review, closing: Closing) -> dict[str, Any]:
+        """Close a review; the same outcome again is answered as the first time, another raises ReviewClosedError."""
+        # A review is closed once, whoever does it and in whatever words: that is a message id, and what it said.
+        id_tag, content_tag = self._tags("review", review.id), self._tags("content", closing.outcome.value)
+        if (before := self._known([id_tag]).get(id_tag)) is not None:
+            if before[0] != content_tag:
+                raise ReviewClosedError(f"this review was closed before, not as {closing.outcome}: that is final")
+            written = [told(entry) for entry in read_range(self._tx, self._organization, before[1], before[2])]
+        else:
+            first = self._appending.next_seq
+            written = self._closed(review, closing)
+            self._inbox.append((self._organization, id_tag, content_tag, first, self._appending.next_seq - first))
+            self._write()
+        body = written[0].body
+        told_of = {"outcome": body["outcome"], "reason": body["reason"]}
+        return event_answer(review.id, "review_closed", written) | told_of
+
     def _read(self, asked: Mapping[str, Any]) -> Message | Event | MessageError:
         try:
+            if isinstance(asked, Imported):
+                return read_import(asked, self._now, self._policies[asked["org"]])
             if "event" in asked:
                 return read_event(asked, self._now, self._policies[asked["org"]])
             return read_message(asked, self._now, self._policies[asked["org"]])
         except MessageError as error:
             return error
+
+    def _text_tag(self, text: str) -> str:
+        return self._tags("text", text)[:9].hex()
 
     def _known(self, id_tags: Sequence[bytes]) -> dict[bytes, tuple[bytes, int, int, dict[str, Any] | None]]:
         condition, parameters = among(self._tx, "id_tag", id_tags)
@@ -97,36 +148,41 @@ class Group:
         message = self._standings.with_employee(message)
         written: list[Told] = []
         for taken_over in self._standings.taken_over(message):
-            written += self._keep(taken_over, reassign_line(taken_over.conversation, message, policy))
+            written += self._keep(taken_over, reassign_line(taken_over.conversation, handed_over(message), policy))
         standing = self._standings.of(message)
-        decision = decide(standing.conversation, message, policy)
+        group_stopped = len(message.recipients) > 1 and self._standings.any_stopped(message)
+        decision = decide(standing.conversation, message, policy, tag=self._text_tag, group_stopped=group_stopped)
         others = self._standings.others(standing, decision.closes, message) if decision.closes is not None else []
         closed = [one.conversation.id for one in others if one.conversation.consent is not Consent.OPTED_OUT]
         written += self._keep(standing, decision, closed)
         self._texts[standing.conversation.id, standing.conversation.version] = message.id
         for other in others:
-            written += self._keep(other, close(other.conversation, message, decision, policy))
+            told = self._standings.on_the_line_of(other.conversation, message)
+            written += self._keep(other, close(other.conversation, told, decision, policy))
         if decision.closes is Scope.ORG:
             self._standings.stopped(message.contact, message.sent_at, self._appending.next_seq - 1)
         return answer(message.id, written, self._released(written))
 
     def _happened(self, event: Event) -> dict[str, Any]:
         """Write down what an event does to each conversation that it concerns; return its answer."""
+        if event.happened is Happened.IMPORTED:
+            return self._imported(event)
         written: list[Told] = []
         concerned = self._concerned(event)
         for standing in concerned:
             conversation = standing.conversation
             policy = self._policies[conversation.sub_organization or self._organization]
+            here = self._standings.on_the_line_of(conversation, event)
             match event.happened:
                 case Happened.NUMBER_REASSIGNED:
-                    decision = reassign_number(conversation, event, policy)
+                    decision = reassign_number(conversation, here, policy)
                 case Happened.LINE_REASSIGNED:
-                    decision = line_reassigned(conversation, event, policy)
+                    decision = reassign_line(conversation, here, policy)
                 case Happened.DELIVERY_STATUS:
                     outstanding = event.entry is not None and standing.request_seq == event.entry[1]
-                    decision = note_delivery(conversation, event, policy, outstanding=outstanding)
+                    decision = note_delivery(conversation, here, policy, outstanding=outstanding)
                 case Happened.REVOKED:
-                    decision = revoke(conversation, event, policy)
+                    decision = revoke(conversation, here, policy)
                 case _:
                     assert_never(event.happened)
             written += self._keep(standing, decision)
@@ -142,6 +198,41 @@ class Group:
             elif event.scope is Scope.ORG:
                 self._standings.stopped(event.contact, event.at, self._appending.next_seq - 1)
         return event_answer(event.id, event.happened.value, written)
+
+    def _imported(self, event: Event) -> dict[str, Any]:
+        """Write down what an imported row does; return its answer."""
+        met = self._imports.meet(event)
+        written = [told for standing, decision in met.decisions for told in self._keep(standing, decision)]
+        if met.everywhere is not None:
+            written += _told([met.everywhere], self._appending.add([met.everywhere]))
+        if met.stops and event.contact is not None:
+            self._standings.stopped(event.contact, event.at, self._appending.next_seq - 1)
+        return import_answer(event.id, met.outcome, written, self._released(written))
+
+    def _closed(self, review: Review, closing: Closing) -> list[Told]:
+        """Write down what a person found of a review, in each conversation that it concerns."""
+        [standing] = self._standings.by_id(review.conversation)
+        conversation = standing.conversation
+        of_contact = [standing, *self._standings.of_contact(conversation.contact)]
+        ids = list({one.conversation.id for one in of_contact})
+        reassigned = given_away(self._tx, self._organization, ids, review.opened_at)
+        policy = self._policies[conversation.sub_organization or self._organization]
+        now = self._standings.on_the_line_of(conversation, closing_of(conversation, closing))
+        decision = conclude(conversation, review, closing, now, policy, reassigned=reassigned)
+        besides: list[tuple[Standing, Decision]] = []
+        if decision.closes is not None and conversation.contact:
+            for other in self._standings.others(standing, decision.closes, now):
+                there = other.conversation
+                policy = self._policies[there.sub_organization or self._organization]
+                now = self._standings.on_the_line_of(there, closing_of(there, closing))
+                besides.append((other, conclude_beside(there, review, closing, now, policy, decision)))
+        written = self._keep(standing, decision, [one.conversation.id for one, beside in besides if beside.records])
+        if decision.closes is Scope.ORG and conversation.contact:
+            [decided] = [one for one in written if one.kind == Kind.DECISION]
+            self._standings.stopped(conversation.contact, review.opened_at, parse_entry_id(decided.id)[1])
+        for other, beside in besides:
+            written += self._keep(other, beside)
+        return written
 
     def _concerned(self, event: Event) -> list[Standing]:
         """Return the conversations that an event is about."""
@@ -166,6 +257,8 @@ class Group:
         for record, entry in zip(records, entries, strict=True):
             if record.kind is Kind.AUTO_MESSAGE and record.body["template"].endswith("request.contact"):
                 standing.request_seq = entry.seq
+            elif record.kind is Kind.REVIEW:
+                self._reviews.append(entry)
         standing.conversation, standing.changed = decision.conversation, standing.changed or bool(records)
         return _told(records, entries)
 
@@ -179,7 +272,13 @@ class Group:
         return read_entry(self._tx, organization, seq)
 
     def _resolved(self, standing: Standing, record: Record, closed: Sequence[str]) -> Record:
-        """Name in a decision the entry of the request that it answers, and the other conversations that it closed."""
+        """Say in a record what only the ledger and the calendar know.
+
+        Of a decision, the entry of the request that it answers and the other conversations that it closed; of a
+        review, when it is due.
+        """
+        if record.kind is Kind.REVIEW and "due_at" not in record.body:
+            return record._replace(body={**record.body, "due_at": timestamp(due_after(record.occurred_at))})
         if record.kind is not Kind.DECISION:
             return record
         body = dict(record.body)
@@ -207,6 +306,8 @@ class Group:
     def _again(self, message: Message | Event, first: int, count: int) -> dict[str, Any]:
         """Rebuild the answer to a repeated message from the entries that it wrote."""
         written = [told(entry) for entry in read_range(self._tx, self._organization, first, count)]
+        if isinstance(message, Event) and message.happened is Happened.IMPORTED:
+            return import_answer(message.id, Outcome.ALREADY_IMPORTED, written, self._released(written))
         if isinstance(message, Event):
             return event_answer(message.id, message.happened.value, written)
         return answer(message.id, written, self._released(written))
@@ -214,6 +315,8 @@ class Group:
     def _write(self) -> None:
         self._appending.write()
         insert(self._tx, inbox_table, self._inbox)
+        if self._reviews:
+            note_reviews(self._tx, self._reviews)
         self._standings.write()
 
 

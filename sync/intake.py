@@ -9,7 +9,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from consent.database import Database, DatabaseError, explain, is_outage
 from consent.organizations import Directory
+from consent.reviews import Closing, find_review
 from consent.tags import Tags
 from sync.group import Group
 from sync.migrate import tag_key
@@ -40,8 +41,10 @@ class Intake:
     """Takes texts and events; one for a process."""
 
     def __init__(
-        self, database: Database, *, now: Callable[[], int] | None = None, committed: Callable[[], None] | None = None
-    ) -> None:
+        self, database: Database, *, now: Callable[[], int] | None = None,
+        committed: Callable[[Collection[str]], None] | None = None,
+    ) -> None:  # fmt: skip
+        """Call `committed` with the ledgers' names after each commit."""
         self._database = database
         self._now = now or _microseconds
         self._committed = committed or _nothing
@@ -83,6 +86,23 @@ class Intake:
                 return self._take([message])[0]
         self._hand_over()
         return await mine.answer
+
+    def close_review(self, closing: Closing) -> dict[str, Any]:
+        """Close a review; it is durable when this returns, and the same outcome again is answered the same.
+
+        Raises NoReviewError, ReviewClosedError where it was closed with the other outcome, and DatabaseError.
+        """
+        try:
+            with self._writing, self._database.write() as tx:
+                review = find_review(tx, *closing.review)
+                tags = self._tags or self._read_tags(tx)
+                group = Group(tx, review.organization, self._directory, tags, self._now())
+                answer = group.close_review(review, closing)
+        except DBAPIError as error:
+            self._directory.forget()
+            raise DatabaseError(explain(error)) from None
+        self._committed([review.organization])
+        return answer
 
     def close(self) -> None:
         """Answer what waits and stop the writer thread."""
@@ -142,7 +162,7 @@ class Intake:
             elif groups:
                 self._take_groups(groups, objects, answers)
         self._quick = time.monotonic() - started < _QUICK
-        self._committed()
+        self._committed(groups)
         return [answer if answer is not None else {} for answer in answers]
 
     def _sorted(self, objects: Sequence[Any], answers: list[dict[str, Any] | None]) -> dict[str, list[int]]:
@@ -255,5 +275,5 @@ def _microseconds() -> int:
     return time.time_ns() // 1000
 
 
-def _nothing() -> None:
+def _nothing(_organizations: Collection[str]) -> None:
     pass

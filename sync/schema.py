@@ -1,11 +1,11 @@
 """Every table of the ledger's database, imported once, so that migrations and tests see them all."""
 
-from consent import conversations, database, ledger, organizations
+from consent import conversations, database, holds, ledger, organizations, retention, reviews
 from sync import destinations, group, leases, migrate, receipts, resync
 
 metadata = database.metadata
 
 __all__ = [
-    "conversations", "destinations", "group", "leases", "ledger", "metadata", "migrate", "organizations",
-    "receipts", "resync",
+    "conversations", "destinations", "group", "holds", "leases", "ledger", "metadata", "migrate", "organizations",
+    "receipts", "resync", "retention", "reviews",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from jobs.cli.importing import import_lines
 from jobs.cli.shared import Config, Json, Limit, group, now, print_lines, print_object, print_table
 from jobs.exits import Exit, Problem
 
@@ -151,13 +152,15 @@ def set_feature(
     actor, at = host_actor(), now()
     with assembled(config) as parts, parts.database.write() as tx:
         if name is Feature.MODE:
-            organizations.set_mode(tx, org_id, Mode(value), actor=actor, now=at)
+            released = organizations.set_mode(tx, org_id, Mode(value), actor=actor, now=at)
         else:
-            organizations.set_feature(tx, org_id, name.value, value == "on", actor=actor, now=at)
+            released = organizations.set_feature(tx, org_id, name.value, value == "on", actor=actor, now=at)
     if as_json:
-        print_object({"org": org_id, "feature": name.value, "value": value})
+        print_object({"org": org_id, "feature": name.value, "value": value, "released": released})
     else:
         print(f"{org_id}: {name.value} is {value}")
+        if released:
+            print(f"{len(released)} texts that waited for an answer may now be delivered (--json gives their ids)")
 
 
 @line.command("list")
@@ -222,6 +225,9 @@ def set_line(
     else:
         print("registered" if done.entries else "registered so already", end="")
         print(f"; {done.begun_anew:,} conversations begin anew" if done.begun_anew else "")
+
+
+line.command("import")(import_lines)
 
 
 def _row(tx: Any, one: Any) -> dict[str, Any]:

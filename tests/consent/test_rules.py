@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from consent.conversation import Conversation, begin, evolve
-from consent.engine import Decision, allowed, close, decide, reassign_line
+from consent.engine import Decision, allowed, close, decide
+from consent.events import handed_over, reassign_line
 from consent.kinds import Kind
 from consent.policy import Policy
-from consent.rules import RULES, RULES_DISCLAIMER, RULES_OFF, Event
+from consent.rules import RULES, RULES_DISCLAIMER, RULES_OFF, TEXTS
 from consent.values import Consent, Group, Message, Mode, Scope, Sender
 
 MINUTE = 60 * 1_000_000
@@ -27,15 +28,21 @@ class Talk:
         self.began = begin("c1", "acme", None, "+14155550100", "+14045550123", Group.TEXT, stopped_at=stopped_at)
         self.conversation: Conversation = self.began
         self.history: list[Decision] = []
+        #: Tags texts, so that repeated ones are known; the caller's affair.
+        self.tag = lambda _text: ""
 
-    def say(self, sender: str, text: str, *, after: int = MINUTE, at: int | None = None, **more: object) -> Decision:
+    def say(
+        self, sender: str, text: str, *, after: int = MINUTE, at: int | None = None, group_stopped: bool = False,
+        **more: object,
+    ) -> Decision:  # fmt: skip
         self.count += 1
         self.now = self.now + after if at is None else at
         message = Message(
             f"m{self.count}", "acme", None, "sms", Group.TEXT, Sender(sender), "+14155550100", "+14045550123", text,
             self.now, self.now, "e1", "Ann Lee",
         )  # fmt: skip
-        decision = decide(self.conversation, replace(message, **more), self.policy)
+        told = replace(message, **more)
+        decision = decide(self.conversation, told, self.policy, tag=self.tag, group_stopped=group_stopped)
         self.conversation = decision.conversation
         self.history.append(decision)
         return decision
@@ -366,8 +373,8 @@ def test_row_26_a_new_employee_on_the_line_begins_anew_and_a_stop_stays():
         "m", "acme", None, "sms", Group.TEXT, Sender.EMPLOYEE, "+14155550100", "+14045550123", "", TEN, TEN
     )
 
-    begun = reassign_line(talk.conversation, message, POLICY)
-    kept = reassign_line(Talk().opted_out().conversation, message, POLICY)
+    begun = reassign_line(talk.conversation, handed_over(message), POLICY)
+    kept = reassign_line(Talk().opted_out().conversation, handed_over(message), POLICY)
 
     assert begun.conversation.consent is Consent.NONE
     assert begun.conversation.held == ()
@@ -465,7 +472,7 @@ def test_a_request_is_answered_by_the_word_it_showed_and_by_the_new_one():
 def test_every_cell_of_every_table_has_a_case_that_always_holds():
     for table in (RULES, RULES_OFF, RULES_DISCLAIMER):
         for consent in Consent:
-            for event in Event:
+            for event in TEXTS:
                 assert table[consent, event][-1].when == "", (consent, event)
 
 
@@ -491,3 +498,104 @@ def text_of(sender: Sender) -> Message:
 def _after(talk: Talk, sender: str) -> Talk:
     talk.say(sender, "Hi")
     return talk
+
+
+def test_the_same_text_for_the_third_time_in_a_day_is_a_machines_and_starts_nothing():
+    talk = Talk()
+    talk.tag = str
+
+    decisions = [talk.contact("I am out of office", after=HOUR) for _ in range(3)]
+
+    assert [verdict(decision)[1] for decision in decisions] == ["consent_requested", "pending", "automatic"]
+    assert sent(decisions[2]) == []
+    assert verdict(talk.contact("I am out of office", after=25 * HOUR)) == ("held", "pending")
+
+
+def test_a_keyword_counts_however_often_it_comes():
+    talk = Talk()
+    talk.tag = str
+    talk.employee()
+
+    for _ in range(3):
+        assert verdict(talk.contact("STOP, please")) in {("consumed", "opted_out")}
+    assert verdict(talk.contact("yes"))[1] == "opted_in"
+
+
+def test_texts_between_do_not_hide_a_loop():
+    talk = Talk().opted_in()
+    talk.tag = str
+
+    for count in range(12):
+        talk.contact(f"text number {count}")
+        talk.contact("We have received your message.")
+
+    assert sent(talk.history[-1]) == []
+    assert verdict(talk.history[-1]) == ("delivered", None)
+    assert talk.conversation.recent.count(("we have received your message", talk.now)) == 1
+
+
+@pytest.mark.parametrize("policy", [POLICY, replace(POLICY, texts={
+    "mo.request.contact": {"en": {"text": "<Employee Name> of <Organization> asks: YES or STOP?", "version": 3}}
+})])  # fmt: skip
+def test_a_text_that_the_organization_itself_sends_is_no_answer(policy):
+    talk = Talk(policy)
+    asked = talk.employee().records[1].values["text"]
+
+    decision = talk.contact(asked)
+
+    assert "YES" in asked
+    assert verdict(decision) == ("held", "automatic")
+    assert sent(decision) == []
+    flags = next(record.body for record in decision.records).get("flags", [])
+    assert "possible_revocation" not in flags
+
+
+def test_a_quoted_request_with_a_stop_behind_it_is_read():
+    talk = Talk()
+    asked = talk.employee().records[1].values["text"]
+
+    talk.contact(asked + " STOP")
+
+    assert state(talk) == ("opted_out", "mo")
+
+
+def test_what_a_provider_read_never_hides_a_stop():
+    for provided in ("START", "HELP"):
+        talk = Talk().opted_in()
+
+        talk.contact("STOP", provider={"opt_out_type": provided})
+
+        assert state(talk) == ("opted_out", "mo")
+
+
+def test_row_23_a_group_send_is_blocked_where_one_of_its_contacts_opted_out():
+    talk = Talk(replace(POLICY, mode=Mode.OFF))
+    group = ("+14045550123", "+14045550124")
+
+    assert verdict(talk.employee("Hi all", recipients=group)) == ("delivered", None)
+    assert verdict(talk.employee("Hi all", recipients=group, group_stopped=True)) == ("blocked", "opted_out")
+
+
+def test_an_employees_blocked_text_goes_out_at_yes_where_the_organization_wants_it_and_it_is_not_stale():
+    talk = Talk(replace(POLICY, blocked_outbound="release:24"))
+    talk.employee("Your form is due")
+    talk.employee("On Friday", after=20 * HOUR)
+    talk.contact("who is this?")
+
+    decision = talk.contact("YES", after=5 * HOUR)
+
+    made = next(record.body for record in decision.records if record.kind is Kind.DECISION)
+    assert (made["released"], made["discarded"]) == ([2, 3], [1])
+    assert talk.conversation.waiting == ()
+
+
+def test_an_employees_blocked_text_is_dropped_by_default_and_after_a_stop():
+    talk = Talk(replace(POLICY, blocked_outbound="release:24"))
+    talk.employee("Your form is due")
+    talk.contact("STOP")
+    assert talk.conversation.waiting == ()
+    talk.employee("And now?")
+
+    assert talk.conversation.waiting == ()
+    assert "released" not in talk.contact("yes").records[1].body
+    assert "released" not in Talk().opted_in().history[-1].records[1].body
