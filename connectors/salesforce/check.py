@@ -11,21 +11,34 @@ from sync.port import Finding, SuspendedError, TransientError
 _TEXTS = (FieldType.LINE, FieldType.PARAGRAPH, FieldType.LINK)
 _ASSIGN = "in Setup, open Permission Sets, Assent Integration, Manage Assignments, and add the integration user"
 _DEPLOY = "deploy the Assent package again"
+_UNDO = "undo it in Setup, Object Manager, Fields & Relationships"
 _LOW = 0.05  # of the day's calls
 
 
 def examine(client: SalesforceClient) -> list[Finding]:
-    """Look at login, objects, fields, permissions and limits; stop at the first thing that hides the rest."""
+    """Look at login, org, objects, fields, permissions and limits; stop at the first thing that hides the rest."""
     findings: list[Finding] = []
     try:
         client.login()
         findings.append(Finding("login", ok=True))
+        findings += _org(client)
         for object_name, key, fields in ((ENTRY_OBJECT, ENTRY_KEY, ENTRY_FIELDS), (RUN_OBJECT, RUN_KEY, RUN_FIELDS)):
             findings += _object(client, object_name, key, fields)
         findings += _limits(client)
     except (SuspendedError, TransientError) as error:
         findings.append(Finding("connection" if findings else "login", ok=False, advice=error.advice))
     return findings
+
+
+def _org(client: SalesforceClient) -> Iterator[Finding]:
+    """Say which kind of org this is: a sandbox is easily taken for production, and the other way round."""
+    try:
+        rows = list(client.query("SELECT IsSandbox, OrganizationType FROM Organization"))
+    except RejectedError:
+        return
+    for row in rows:
+        kind = "A sandbox" if row.get("IsSandbox") else "Production"
+        yield Finding("org", ok=True, advice=f"{kind}, {row.get('OrganizationType') or 'of an unknown edition'}")
 
 
 def _object(client: SalesforceClient, name: str, key: str, fields: Sequence[Field]) -> Iterator[Finding]:
@@ -51,6 +64,10 @@ def _object(client: SalesforceClient, name: str, key: str, fields: Sequence[Fiel
         advice = _field(field, there.get(field.name), is_key=field.name == key)
         if advice:
             yield Finding(f"{name}.{field.name}", ok=False, advice=advice)
+    for other in sorted(there.keys() - {field.name for field in fields}):
+        field_there = there[other]
+        if field_there.get("createable") and not (field_there.get("nillable") or field_there.get("defaultedOnCreate")):
+            yield Finding(f"{name}.{other}", ok=False, advice=f"A field that we don't fill is required: {_UNDO}")
 
 
 def _field(field: Field, there: Mapping[str, Any] | None, *, is_key: bool) -> str:
@@ -63,6 +80,8 @@ def _field(field: Field, there: Mapping[str, Any] | None, *, is_key: bool) -> st
         return f"The field holds {there.get('length', 0)} characters and must hold {field.length}: {_DEPLOY}"
     if not (there.get("createable") and there.get("updateable")):
         return f"The integration user may not write the field: {_ASSIGN}"
+    if there.get("unique") and not is_key:
+        return f"The field was made unique, and its values repeat: {_UNDO}"
     if is_key and not (there.get("externalId") and there.get("unique") and there.get("caseSensitive")):
         return f"The field must be an external id, unique and case-sensitive: {_DEPLOY}"
     return ""

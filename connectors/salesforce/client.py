@@ -6,16 +6,16 @@ expired, and its own logins have no timeout. A `Salesforce` object here is made 
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import orjson
 import requests
 from simple_salesforce.api import Salesforce
 from simple_salesforce.exceptions import SalesforceError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
 
 from connectors.salesforce.errors import Ending, Fault, understand_call, understand_record
+from connectors.salesforce.gate import Gate
 from connectors.salesforce.session import SalesforceSession
 from connectors.salesforce.settings import SalesforceSettings
 from connectors.salesforce.token import Token, Tokens
@@ -42,23 +42,33 @@ class SalesforceClient:
 
     def __init__(self, settings: SalesforceSettings) -> None:
         self._version = settings.api_version
-        self._session = SalesforceSession(settings)
+        self._gate = Gate(settings.api_reserve)
+        self._session = SalesforceSession(settings, self._gate.hear)
         self._tokens = Tokens(settings, self._session)
         self._bound: tuple[Token, Salesforce] | None = None
 
     @property
     def budget(self) -> Budget | None:
         """Today's use of the API, as the newest answer said."""
-        return self._session.budget
+        return self._gate.budget
 
-    def upsert(self, object_name: str, key: str, records: list[dict[str, Any]]) -> list[str | Fault]:
-        """Upsert up to 200 records of one object by external id; answer for each with its Salesforce id or its fault.
+    @property
+    def user_id(self) -> str:
+        """The integration user's Salesforce id, '' where it isn't known."""
+        return self._tokens.current().user_id
+
+    def upsert(
+        self, object_name: str, key: str, records: Sequence[bytes], *, urgent: bool = False
+    ) -> list[str | Fault]:
+        """Upsert up to 200 records of one object, each as JSON, by external id.
+
+        Answers for each with its Salesforce id or its fault. An `urgent` call goes before all others that wait.
 
         One API call. Raises RejectedError where Salesforce turned the call down as a whole.
         (REST API Developer Guide, "Upsert Multiple Records with Fewer Round-Trips".)
         """
-        body = orjson.dumps({"allOrNone": False, "records": records})
-        results = self.call(f"composite/sobjects/{object_name}/{key}", method="PATCH", data=body)
+        body = b'{"allOrNone":false,"records":[' + b",".join(records) + b"]}"
+        results = self.call(f"composite/sobjects/{object_name}/{key}", urgent=urgent, method="PATCH", data=body)
         if not isinstance(results, list) or len(results) != len(records):
             # Which answer belongs to which record can't be told: all of them are asked again.
             raise TransientError("unmatched_answer", "Salesforce answered for other records than it was sent")
@@ -66,7 +76,7 @@ class SalesforceClient:
 
     def query(self, soql: str) -> Iterator[dict[str, Any]]:
         """Yield a query's records, page by page; one API call a page."""
-        page = self.call("query/", params={"q": soql})
+        page = self.call("query", params={"q": soql})
         while True:
             try:
                 records, done, following = page["records"], page["done"], page.get("nextRecordsUrl")
@@ -80,20 +90,22 @@ class SalesforceClient:
 
     def describe(self, object_name: str) -> dict[str, Any]:
         """Return what the integration user may see of an object."""
-        answer = self.call(f"sobjects/{object_name}/describe")
+        answer = self.call(f"sobjects/{object_name}/describe", asks=True)
         return answer if isinstance(answer, dict) else {}
 
     def limits(self) -> dict[str, Any]:
         """Return the org's limits and what remains of them."""
-        answer = self.call("limits")
+        answer = self.call("limits", asks=True)
         return answer if isinstance(answer, dict) else {}
 
     def login(self) -> None:
         """Have a token; the errors of `call` where we get none."""
         self._tokens.current()
 
-    def call(self, path: str, method: str = "GET", **options: Any) -> Any:
+    def call(self, path: str, *, urgent: bool = False, asks: bool = False, **options: Any) -> Any:
         """Make one call, riding out seconds of trouble, and return its JSON.
+
+        An `urgent` one goes before all others that wait; one that only `asks` may be of the reserve.
 
         Raises TransientError, SuspendedError, or RejectedError for what this very call held.
         """
@@ -104,28 +116,31 @@ class SalesforceClient:
             reraise=True,
         ):
             with attempt:
-                return self._call_signed_in(path, method, options)
+                return self._call_signed_in(path, options, urgent=urgent, asks=asks)
         raise AssertionError("unreachable")
 
     def shut(self) -> None:
         """Let go of connections."""
         self._session.close()
 
-    def _call_signed_in(self, path: str, method: str, options: Mapping[str, Any]) -> Any:
+    def _call_signed_in(self, path: str, options: Mapping[str, Any], *, urgent: bool, asks: bool) -> Any:
         token = self._tokens.current()
-        answer = self._call_once(token, path, method, options)
+        with self._gate.call(urgent=urgent, asks=asks):
+            answer = self._call_once(token, path, options)
         if isinstance(answer, Fault) and answer.ending is Ending.EXPIRED:
-            answer = self._call_once(self._tokens.renew(token), path, method, options)
+            token = self._tokens.renew(token)
+            with self._gate.call(urgent=urgent, asks=asks):
+                answer = self._call_once(token, path, options)
         if isinstance(answer, Fault):
             raise _error_of(answer, self._session.retry_after)
         return answer
 
-    def _call_once(self, token: Token, path: str, method: str, options: Mapping[str, Any]) -> Any:
+    def _call_once(self, token: Token, path: str, options: Mapping[str, Any]) -> Any:
         """Return the answer's JSON, or the fault that an answer told of."""
         trouble: TransientError | SuspendedError
         # Errors are translated here and raised outside of `except`: theirs carry bodies, and bodies quote customers.
         try:
-            return self._salesforce(token).restful(path, method=method, **options)
+            return self._salesforce(token).restful(path, **options)
         except SalesforceError as error:
             return understand_call(error.status, error.content)
         except requests.exceptions.JSONDecodeError:

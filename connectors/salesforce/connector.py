@@ -1,25 +1,21 @@
 """The connector: entries in, records of an org out."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+import random
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
+import orjson
 import structlog
 
 from connectors.salesforce.check import examine
 from connectors.salesforce.client import RejectedError, SalesforceClient, suspension
 from connectors.salesforce.errors import Ending, Fault
-from connectors.salesforce.mapping import (
-    ENTRY_FIELDS,
-    ENTRY_KEY,
-    ENTRY_OBJECT,
-    RUN_KEY,
-    RUN_OBJECT,
-    digest_of,
-    record_of,
-    run_records,
-)
+from connectors.salesforce.gate import CALLS
+from connectors.salesforce.mapping import ENTRY_KEY, ENTRY_OBJECT, RUN_KEY, RUN_OBJECT, Row, row_of, run_records
+from connectors.salesforce.reading import read_lane_back
 from connectors.salesforce.settings import SalesforceSettings
-from consent.canonical import parse_entry_id
+from consent.kinds import Lane
 from sync.port import (
     Batch,
     Budget,
@@ -38,12 +34,12 @@ from sync.port import (
 log = structlog.get_logger()
 
 _CALL_RECORDS = 200  # Salesforce's limit for a collection
-_PAGE_POSITIONS = 2000  # and for a page of a query
 # Calls that one push may spend on finding poison: 5 rows among 200, each behind 8 halvings.
 _SPLIT_CALLS = 48
+# Seconds, at most, before rows that failed for a moment go once more, alone: locks last as long as somebody's save.
+_ROUNDS = (0.2, 1.0)
 _SUSPENDING = frozenset({Ending.SUSPENDED, Ending.QUOTA, Ending.EXPIRED})
-_SELECT = "SELECT Id, " + ", ".join(field.name for field in ENTRY_FIELDS if field.compared) + f" FROM {ENTRY_OBJECT}"
-_SELECT_POSITION = f"SELECT Pos__c FROM {ENTRY_OBJECT}"
+_MOMENTARY = frozenset({Ending.AGAIN, Ending.LOCKED, Ending.TRANSIENT})
 
 
 class SalesforceConnector:
@@ -52,19 +48,26 @@ class SalesforceConnector:
     def __init__(self, settings: SalesforceSettings) -> None:
         self._client = SalesforceClient(settings)
         self._portal_url = settings.portal_url.rstrip("/") if settings.portal_url else None
+        self._shut = threading.Event()
 
     @property
     def capacity(self) -> Capacity:
-        """200 records a call, 8 calls at a time: more in flight gains nothing at 150 ms, and orgs allow 25."""
-        return Capacity(batch=_CALL_RECORDS, in_flight=8)
+        """200 records a call, and two pushes more than there are places for calls.
+
+        One is made ready while the others are under way; the other is the consent lane's, whose call has a place of
+        its own (`gate`).
+        """
+        return Capacity(batch=_CALL_RECORDS, in_flight=CALLS + 2)
 
     def push(self, batch: Batch) -> Sequence[Outcome]:
         """Upsert entries by their ids, 200 a call, and answer for each."""
+        urgent = batch.lane == Lane.CONSENT.value
         outcomes: list[Outcome] = []
         for start in range(0, len(batch.entries), _CALL_RECORDS):
-            rows = [record_of(entry, self._portal_url) for entry in batch.entries[start : start + _CALL_RECORDS]]
+            entries = batch.entries[start : start + _CALL_RECORDS]
+            rows = [row_of(entry, self._portal_url, whole=batch.late) for entry in entries]
             try:
-                answered = self._carry(rows)
+                answered = self._carry(rows, urgent=urgent)
             except (TransientError, SuspendedError):
                 if outcomes:
                     break  # what the calls before brought there counts; the rest is still owed
@@ -75,17 +78,8 @@ class SalesforceConnector:
         return outcomes
 
     def find(self, organization: str, lane: str, first: int, last: int) -> Iterable[Held]:
-        """Read back a lane between two positions, 2,000 records an API call."""
-        start = first
-        while start <= last:
-            stop = min(start + _PAGE_POSITIONS - 1, last)
-            empty = True
-            for row in self._read(_range(organization, lane, start, stop)):
-                empty = False
-                held = _held(row, organization, lane)
-                if held is not None:
-                    yield held
-            start = self._next_held(organization, lane, stop + 1, last) if empty else stop + 1
+        """Read back a lane between two positions, 2,000 records an API call where the range is long."""
+        return read_lane_back(self._client, organization, lane, first, last)
 
     def check(self) -> Sequence[Finding]:
         """Compare what the org shows the integration user with what the mapping needs."""
@@ -93,7 +87,7 @@ class SalesforceConnector:
 
     def close(self, statement: Statement) -> None:
         """Upsert one sync-run record a lane: how far the ledger is, and how far this org."""
-        records = run_records(statement)
+        records = [orjson.dumps(record) for record in run_records(statement)]
         if not records:
             return
         trouble: Exception | None = None
@@ -103,7 +97,7 @@ class SalesforceConnector:
             trouble = suspension(error.fault)
         else:
             fault = next((answer for answer in answers if isinstance(answer, Fault)), None)
-            if fault is not None and fault.ending in (Ending.TRANSIENT, Ending.LOCKED, Ending.AGAIN):
+            if fault is not None and fault.ending in _MOMENTARY:
                 trouble = TransientError(fault.code, fault.advice)
             elif fault is not None:
                 trouble = suspension(fault)
@@ -112,109 +106,95 @@ class SalesforceConnector:
 
     def shut(self) -> None:
         """Let go of connections."""
+        self._shut.set()
         self._client.shut()
 
     def budget(self) -> Budget | None:
         """Today's use of the API, as the newest answer said; None before the first."""
         return self._client.budget
 
-    def _carry(self, rows: Sequence[tuple[dict[str, Any], bytes]]) -> list[Outcome]:
+    def ask_budget(self) -> Budget | None:
+        """Ask for today's use of the API, by one call; None where the org doesn't tell."""
+        with suppress(RejectedError):  # limits may not be ours to see, but the answer carries the use of the API
+            self._client.limits()
+        return self._client.budget
+
+    def _carry(self, rows: Sequence[Row], *, urgent: bool) -> list[Outcome]:
         """Send one call's rows; a shorter answer leaves the rest owed."""
         # Salesforce turns both down where one key stands twice in a call.
-        records = {record[ENTRY_KEY]: record for record, _ in rows}
-        answers = self._upsert(list(records.values()))
-        again = [key for key, answer in answers.items() if isinstance(answer, Fault) and answer.ending is Ending.AGAIN]
-        if again:  # there by now: a lost answer, or another writer's; the same upsert finds it
-            answers |= self._upsert([records[key] for key in again])
+        by_key = {row.key: row for row in rows}
+        answers = self._upsert(list(by_key.values()), urgent=urgent)
+        for seconds in _ROUNDS:
+            again = [key for key, answer in answers.items() if _is_momentary(answer)]
+            if not again:
+                break
+            if any(_ending(answers[key]) is not Ending.AGAIN for key in again):
+                self._shut.wait(random.uniform(seconds / 2, seconds))  # noqa: S311 (jitter)
+            try:
+                answers |= self._upsert([by_key[key] for key in again], urgent=urgent)
+            except (TransientError, SuspendedError):
+                break  # what the others were told counts; these are delayed
         _raise_suspension(list(answers.values()))
         outcomes: list[Outcome] = []
-        for record, digest in rows:
-            answer = answers.get(record[ENTRY_KEY])
+        for row in rows:
+            answer = answers.get(row.key)
             if answer is None:
                 break
-            outcomes.append(_outcome(answer, digest, record[ENTRY_KEY]))
+            outcomes.append(_outcome(answer, row))
         return outcomes
 
-    def _upsert(self, records: list[dict[str, Any]]) -> dict[str, str | Fault]:
-        """Upsert records, halving what is turned down as a whole, and return the answers by entry id.
+    def _upsert(self, rows: list[Row], *, urgent: bool) -> dict[str, str | Fault]:
+        """Upsert rows, halving what is turned down as a whole, and return the answers by entry id.
 
-        Later records may be missing where the calls for one push ran out.
+        Later rows may be missing where the calls for one push ran out.
         """
         answers: dict[str, str | Fault] = {}
-        waiting = [records]
+        waiting = [rows]
         calls = 0
         while waiting and calls < _SPLIT_CALLS:
             part = waiting.pop()
             calls += 1
             try:
-                results = self._client.upsert(ENTRY_OBJECT, ENTRY_KEY, part)
+                results = self._client.upsert(ENTRY_OBJECT, ENTRY_KEY, [row.json for row in part], urgent=urgent)
             except RejectedError as error:
                 if len(part) == 1:
-                    answers[part[0][ENTRY_KEY]] = error.fault
+                    answers[part[0].key] = error.fault
                     continue
                 middle = len(part) // 2
                 waiting += [part[middle:], part[:middle]]  # the first half next: answers stay in order
-                log.warning("salesforce.batch_split", code=error.fault.code, first=part[0][ENTRY_KEY], count=len(part))
+                log.warning("salesforce.batch_split", code=error.fault.code, first=part[0].key, count=len(part))
             except (TransientError, SuspendedError):
                 if not answers:
                     raise
                 break
             else:
-                answers.update(zip((record[ENTRY_KEY] for record in part), results, strict=True))
+                answers.update(zip((row.key for row in part), results, strict=True))
         return answers
-
-    def _read(self, soql: str) -> Iterator[dict[str, Any]]:
-        fault: Fault
-        try:
-            yield from self._client.query(soql)
-        except RejectedError as error:
-            fault = error.fault
-        else:
-            return
-        raise suspension(fault)
-
-    def _next_held(self, organization: str, lane: str, first: int, last: int) -> int:
-        """Return the next position that the org holds, or one past `last`: a long gap costs one call."""
-        if first > last:
-            return first
-        rows = list(self._read(_range(organization, lane, first, last, select=_SELECT_POSITION, limit=1)))
-        return int(rows[0]["Pos__c"]) if rows else last + 1
-
-
-def _range(organization: str, lane: str, first: int, last: int, select: str = _SELECT, limit: int | None = None) -> str:
-    # Organization ids and lanes are of [a-z0-9-]: nothing to escape, and nothing else comes this far.
-    where = f"Organization__c = '{organization}' AND Lane__c = '{lane}' AND Pos__c >= {first} AND Pos__c <= {last}"
-    return f"{select} WHERE {where} ORDER BY Pos__c" + (f" LIMIT {limit}" if limit else "")
-
-
-def _held(row: dict[str, Any], organization: str, lane: str) -> Held | None:
-    try:
-        owner, seq = parse_entry_id(row[ENTRY_KEY])
-        pos, remote_id = int(row["Pos__c"]), str(row["Id"])
-    except (KeyError, TypeError, ValueError):
-        owner = ""
-    if owner != organization:
-        # Somebody wrote a record of their own into our object; it is no entry, so it can't be named as one.
-        log.warning("salesforce.foreign_record_found", organization=organization, remote_id=row.get("Id"))
-        return None
-    return Held(organization, seq, lane, pos, remote_id, digest_of(row))
 
 
 def _raise_suspension(answers: Sequence[str | Fault]) -> None:
     """Raise SuspendedError where every record of several met what only a person can mend."""
     # A single record may be alone with its trouble (another owner, say): it is delayed, and holds up nobody.
-    if len(answers) > 1 and all(isinstance(answer, Fault) and answer.ending in _SUSPENDING for answer in answers):
+    if len(answers) > 1 and all(_ending(answer) in _SUSPENDING for answer in answers):
         fault = answers[0]
         assert isinstance(fault, Fault)
         raise suspension(fault)
 
 
-def _outcome(answer: str | Fault, digest: bytes, entry_id: str) -> Outcome:
+def _ending(answer: str | Fault) -> Ending | None:
+    return answer.ending if isinstance(answer, Fault) else None
+
+
+def _is_momentary(answer: str | Fault) -> bool:
+    return isinstance(answer, Fault) and answer.ending in _MOMENTARY
+
+
+def _outcome(answer: str | Fault, row: Row) -> Outcome:
     if isinstance(answer, str):
-        return Receipt(answer, digest)
+        return Receipt(answer, row.digest)
     match answer.ending:
         case Ending.TAMPER:
-            log.error("salesforce.tamper_suspected", entry=entry_id)
+            log.error("salesforce.tamper_suspected", entry=row.key)
             return Refusal(answer.code, answer.advice)
         case Ending.REFUSED | Ending.SPLIT:
             return Refusal(answer.code, answer.advice)

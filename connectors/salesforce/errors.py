@@ -93,7 +93,8 @@ RULES: tuple[Rule, ...] = (
     Rule(_E.REFUSED, "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "A trigger or flow on Assent Entry fails: mend it or "
          "turn it off, then retry"),
     # The same twice
-    Rule(_E.AGAIN, "DUPLICATE_VALUE", _WAIT, message="Entry_Id__c|Run_Key__c|duplicate external id specified"),
+    Rule(_E.AGAIN, "DUPLICATE_VALUE", _WAIT,
+         message="Entry_Id__c|Run_Key__c|<unknown>|duplicate external id specified"),
     Rule(_E.REFUSED, "DUPLICATE_VALUE", "A field of Assent Entry other than Entry ID was made unique: undo it"),
     Rule(_E.REFUSED, "DUPLICATE_EXTERNAL_ID", "Several records carry this Entry ID: make the field unique again, and "
          "delete all of them but one"),
@@ -143,6 +144,7 @@ _BY_STATUS: dict[int, tuple[Ending, str]] = {
     414: (_E.SPLIT, "The record is larger than Salesforce takes in one call"),
     420: (_E.TRANSIENT, _WAIT),
     429: (_E.TRANSIENT, _WAIT),
+    431: (_E.SPLIT, "The record is larger than Salesforce takes in one call"),
 }
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{2,79}")
 _MATCHERS = tuple((rule, re.compile(rule.message, re.IGNORECASE)) for rule in RULES)

@@ -65,10 +65,10 @@ def number(value: float) -> int | float:
 
 
 def moment(text: str) -> str:
-    """Return a time as `2026-11-23T10:00:00`, in UTC, whole seconds."""
+    """Return a time as `2026-11-23T10:00:00.000Z`: in UTC, whole seconds, as it is sent, too."""
     if text.endswith(("Z", "+0000", "+00:00")):
-        return text[:19]
-    return datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return text[:19] + ".000Z"
+    return datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 NORMALIZE: Mapping[FieldType, Callable[[Any], Any]] = MappingProxyType(

@@ -1,7 +1,7 @@
 """The HTTP session that every call to Salesforce goes through, logins too."""
 
-import re
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
@@ -12,21 +12,18 @@ from requests.adapters import HTTPAdapter
 from requests.cookies import RequestsCookieJar
 
 from connectors.salesforce.settings import SalesforceSettings
-from sync.port import Budget
 
-_USAGE = re.compile(r"([a-z-]+)=(\d+)/(\d+)")
-_DETAIL_NAMES = {"api-bursts": "bursts", "per-app-api-usage": "app"}
 _CONNECTIONS = 16
 
 
 class SalesforceSession(requests.Session):
-    """A session that never waits for ever, follows no redirect, and keeps what Salesforce says beside its answers.
+    """A session that never waits for ever, follows no redirect, and hands on what Salesforce says beside its answers.
 
     It takes nothing from the environment: no proxy, no `.netrc` and above all no `REQUESTS_CA_BUNDLE`,
     which would beat the settings' own.
     """
 
-    def __init__(self, settings: SalesforceSettings) -> None:
+    def __init__(self, settings: SalesforceSettings, hear_usage: Callable[[str], None]) -> None:
         super().__init__()
         self.trust_env = False
         self.verify = settings.ca_bundle or True
@@ -36,9 +33,8 @@ class SalesforceSession(requests.Session):
         # Salesforce sets cookies for browsers; eight threads need not keep them.
         self.cookies = RequestsCookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
         self._timeout = (settings.connect_timeout, settings.read_timeout)
+        self._hear_usage = hear_usage
         self._seen = threading.local()
-        #: Today's use of the API, as the newest answer said; None before the first.
-        self.budget: Budget | None = None
 
     def request(self, method: Any, url: Any, *args: Any, **options: Any) -> requests.Response:
         """Send a request with both timeouts; a redirect comes back as it is, its status 3xx."""
@@ -48,11 +44,11 @@ class SalesforceSession(requests.Session):
         return super().request(method, url, *args, **options)
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        """Keep the use of the API and the wait that any answer names, errors among them."""
+        """Hand on the use of the API, and keep the wait, that any answer names, errors among them."""
         response = super().send(request, **options)
         usage = response.headers.get("Sforce-Limit-Info")
         if usage:
-            self.budget = read_budget(usage) or self.budget
+            self._hear_usage(usage)
         self._seen.retry_after = read_retry_after(response.headers.get("Retry-After"))
         return response
 
@@ -61,19 +57,6 @@ class SalesforceSession(requests.Session):
         """Seconds that this thread's newest answer asked to wait, where it did."""
         seconds: float | None = getattr(self._seen, "retry_after", None)
         return seconds
-
-
-def read_budget(header: str) -> Budget | None:
-    """Read `Sforce-Limit-Info`: `api-usage=25/5000; api-bursts=1/750; per-app-api-usage=17/250(appName=x)`."""
-    shares = {name: (int(used), int(limit)) for name, used, limit in _USAGE.findall(header)}
-    if "api-usage" not in shares:
-        return None
-    used, limit = shares["api-usage"]
-    details = {}
-    for name, word in _DETAIL_NAMES.items():
-        if name in shares:
-            details[f"{word}_used"], details[f"{word}_limit"] = shares[name]
-    return Budget(used, limit, details)
 
 
 def read_retry_after(header: str | None) -> float | None:

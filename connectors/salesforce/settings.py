@@ -26,5 +26,7 @@ class SalesforceSettings:
     #: Seconds until a connection must stand, and between two reads of an answer.
     connect_timeout: float = 10.0
     read_timeout: float = 60.0
+    #: Share of the org's daily API calls that is left to its other users.
+    api_reserve: float = 0.05
     #: Where the portal is reached; each record then carries a link to its entry there.
     portal_url: str | None = None

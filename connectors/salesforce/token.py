@@ -86,6 +86,8 @@ class Token(NamedTuple):
     access_token: str
     #: Where this org's API is; it may differ from one token to the next.
     instance_url: str
+    #: The integration user's Salesforce id, '' where the answer doesn't name it.
+    user_id: str = ""
 
 
 class Tokens:
@@ -151,7 +153,8 @@ class Tokens:
         if response.status_code == 200:
             token, instance = answer.get("access_token"), answer.get("instance_url")
             if isinstance(token, str) and isinstance(instance, str) and urlsplit(instance).hostname:
-                return Token(token, instance)
+                # `id` is `https://login.salesforce.com/id/<organization>/<user>`.
+                return Token(token, instance, str(answer.get("id") or "").rsplit("/", 1)[-1])
             raise TransientError("unreadable_token", "Salesforce's answer held no token; it is tried again")
         raise _refusal(response.status_code, answer, self._session.retry_after)
 

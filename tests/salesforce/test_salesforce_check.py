@@ -25,6 +25,10 @@ def test_an_org_with_the_package_is_well(salesforce):
     assert {"login", "Assent_Entry__c", "Assent_Sync_Run__c"} <= {each.subject for each in findings}
 
 
+def test_what_kind_of_org_it_is_stands_beside_the_findings(salesforce):
+    assert [each.advice for each in salesforce.check() if each.subject == "org"] == ["A sandbox, Developer Edition"]
+
+
 def test_a_refused_login_is_the_finding(org, connect):
     findings = connect(client_id="wrong").check()
 
@@ -54,15 +58,17 @@ def old_org(tmp_path):
         ("Text__c", r"<length>32768</length>", "<length>1000</length>"),
         ("Tier__c", r"<length>40</length>\s*(<required>.*</required>)\s*<type>Text</type>", r"\1<type>Checkbox</type>"),
         ("Entry_Id__c", r"<caseSensitive>true</caseSensitive>", "<caseSensitive>false</caseSensitive>"),
+        ("Line__c", r"<unique>false</unique>", "<unique>true</unique>"),
     ):
         path = folder / f"{name}.field-meta.xml"
         path.write_text(re.sub(before, after, path.read_text()))
+    (folder / "Region__c.field-meta.xml").write_text(
+        '<CustomField xmlns="http://soap.sforce.com/2006/04/metadata"><fullName>Region__c</fullName>'
+        "<label>Region</label><length>20</length><required>true</required><type>Text</type></CustomField>"
+    )
     for path in package.rglob("*-meta.xml"):  # what names the field that is gone
-        if path.name.startswith(("Append_Only.", "Assent_Auditor", "Assent_Integration")):
-            text = path.read_text().replace("    ISCHANGED(Word__c),\n", "")
-            text = re.sub(r"\s*<fieldPermissions>\s*<editable>\w+</editable>\s*<field>Assent_Entry__c.Word__c</field>"
-                          r"\s*<readable>true</readable>\s*</fieldPermissions>", "", text)  # fmt: skip
-            path.write_text(text)
+        if path.name.startswith("Append_Only"):
+            path.write_text(path.read_text().replace("    ISCHANGED(Word__c),\n", ""))
     ready = tmp_path / "ready.json"
     process = subprocess.Popen(
         [sys.executable, "-m", "connectors.salesforce.standin", "--package", str(package), "--state",
@@ -88,8 +94,11 @@ def old_org(tmp_path):
 def test_an_org_with_an_older_package_is_told_what_to_mend(old_org):
     advice = {each.subject: each.advice for each in old_org.check() if not each.ok}
 
-    assert set(advice) == {f"Assent_Entry__c.{name}" for name in ("Word__c", "Text__c", "Tier__c", "Entry_Id__c")}
+    changed = ("Word__c", "Text__c", "Tier__c", "Entry_Id__c", "Line__c", "Region__c")
+    assert set(advice) == {f"Assent_Entry__c.{name}" for name in changed}
     assert "missing or hidden" in advice["Assent_Entry__c.Word__c"]
     assert "holds 1000 characters and must hold 32768" in advice["Assent_Entry__c.Text__c"]
     assert "type was changed" in advice["Assent_Entry__c.Tier__c"]
     assert "case-sensitive" in advice["Assent_Entry__c.Entry_Id__c"]
+    assert "made unique" in advice["Assent_Entry__c.Line__c"]
+    assert "don't fill is required" in advice["Assent_Entry__c.Region__c"]

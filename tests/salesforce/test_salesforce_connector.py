@@ -261,14 +261,44 @@ def test_an_outage_is_transient(org, connect, make_entries, batch_of):
     assert caught.value.code == "connection"
 
 
-def test_a_locked_row_is_delayed_and_the_others_are_settled(org, salesforce, make_entries, batch_of):
-    org.arm(row={"key": "acme-000000000001", "statusCode": "UNABLE_TO_LOCK_ROW",
-                 "message": "unable to obtain exclusive access to this record or 1 records: 001"})  # fmt: skip
+LOCKED = {"key": "acme-000000000001", "statusCode": "UNABLE_TO_LOCK_ROW",
+          "message": "unable to obtain exclusive access to this record or 1 records: 001"}  # fmt: skip
+
+
+def rows_of_calls(org):
+    return [each["rows"] for each in org.journal()["requests"] if each["route"] == "collections"]
+
+
+def test_a_locked_row_goes_once_more_alone(org, salesforce, make_entries, batch_of):
+    fault = org.arm(row=LOCKED)
 
     outcomes = salesforce.push(batch_of(make_entries(["a", "b", "c"])))
 
+    assert org.struck(fault) == 1
+    assert [type(each) for each in outcomes] == [Receipt, Receipt, Receipt]
+    assert rows_of_calls(org) == [3, 1]
+
+
+def test_a_row_that_stays_locked_is_delayed_and_the_others_are_settled(org, salesforce, make_entries, batch_of):
+    fault = org.arm(row=LOCKED, times=0)
+
+    outcomes = salesforce.push(batch_of(make_entries(["a", "b", "c"])))
+
+    assert org.struck(fault) == 3
     assert [type(each) for each in outcomes] == [Receipt, Delay, Receipt]
     assert outcomes[1].code == "UNABLE_TO_LOCK_ROW"
+
+
+def test_an_outage_while_a_locked_row_goes_once_more_takes_nothing_from_the_others(
+    org, salesforce, make_entries, batch_of
+):
+    org.arm(row=LOCKED)
+    fault = org.arm(route="collections", nth=2, times=0, cut="before")
+
+    outcomes = salesforce.push(batch_of(make_entries(["a", "b", "c"])))
+
+    assert org.struck(fault) >= 1
+    assert [type(each) for each in outcomes] == [Receipt, Delay, Receipt]
 
 
 def test_a_duplicate_of_our_own_key_is_pushed_once_more_at_once(org, salesforce, make_entries, batch_of):
@@ -369,7 +399,7 @@ def test_the_budget_is_what_the_newest_answer_said_bursts_too(org, salesforce, m
 
     budget = salesforce.budget()
     assert (budget.used, budget.limit) == (101, 15_000)
-    assert budget.details == {"bursts_used": 3, "bursts_limit": 750}
+    assert budget.details == {"bursts_used": 3, "bursts_limit": 750, "reserve": 750}
 
 
 def test_a_permission_that_every_row_lacks_suspends_the_destination(org, salesforce, make_entries, batch_of):

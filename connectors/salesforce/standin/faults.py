@@ -13,7 +13,7 @@ from connectors.salesforce.standin.answers import RowError
 #: Routes that a fault can wait at; `rest` is all but the token's, `any` is all.
 ROUTES = frozenset(
     {"any", "rest", "token", "versions", "resources", "limits", "objects", "describe", "collections", "composite"}
-    | {"row", "query"}
+    | {"row", "query", "metadata"}
 )
 _WHENS = {"before", "after"}
 

@@ -18,6 +18,7 @@ from connectors.salesforce.standin.certificates import Client
 from connectors.salesforce.standin.composite import run_composite
 from connectors.salesforce.standin.faults import Faults
 from connectors.salesforce.standin.many_rows import ManyRows
+from connectors.salesforce.standin.metadata import Deployments
 from connectors.salesforce.standin.one_row import OneRow
 from connectors.salesforce.standin.queries import Queries
 from connectors.salesforce.standin.rows import Rows
@@ -58,6 +59,7 @@ class Org:
         self._counting = threading.Lock()
         self.sessions = Sessions(client, rows.organization_id, rows.user_id)
         saving = Saving(schema, rows, lambda: settings.line_end, faults.strike_row)
+        self._deployments = Deployments()
         self._queries = Queries(schema, rows, lambda: settings.page_rows)
         self._one_row = OneRow(rows, saving, self._queries)
         self._many_rows = ManyRows(schema, rows, saving, self._one_row)
@@ -65,7 +67,8 @@ class Org:
     def answer(self, request: Request) -> Answer:
         """Do what the request asks; every refusal is an answer too."""
         try:
-            if route_of(request.path) in {"token", "versions"}:  # who asks these needs no session and spends no call
+            # Who asks these needs no session and spends no call; SOAP carries its session in the envelope.
+            if route_of(request.path) in {"token", "versions", "metadata"}:
                 return self._dispatch(request)
             self._admit(request)
             answer = self._dispatch(request)
@@ -228,6 +231,9 @@ class Org:
 
         return run_composite(request.body, self._rows, sub_answer)
 
+    def _deploy(self, request: Request) -> Answer:
+        return self._deployments.answer(request.parts["api"], request.body, self.sessions.allows)
+
     def _query(self, request: Request) -> Answer:
         text = request.params.get("q")
         if text is None:
@@ -292,4 +298,6 @@ _ROUTES = (
     _route("composite", "POST", "composite", Org._composite),
     _route("query", "GET", "(?P<how>query|queryAll)", Org._query),
     _route("query", "GET", "query/{locator}", Org._query_more),
+    # Whatever follows the version is of no meaning to it; simple-salesforce adds `deployRequest/<id>`.
+    _route("metadata", "POST", "/services/Soap/m/{api}(?:/.*)?", Org._deploy),
 )

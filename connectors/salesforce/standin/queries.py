@@ -1,7 +1,8 @@
 """Running queries, a page at a time.
 
 REST API Developer Guide, "Query": `{"totalSize", "done", "nextRecordsUrl"?, "records"}`, 2,000 records a page unless
-`Sforce-Query-Options: batchSize=200…2000` says less; "Query More Results" for the pages after the first.
+`Sforce-Query-Options: batchSize=200…2000` says less; "Query More Results" for the pages after the first. SOQL and SOSL
+Reference, "Change the Batch Size in Queries": 200 at most where two or more custom fields of type long text are named.
 A query's membership is fixed when it is made, but for what is deleted since. A locator lives in memory, and the
 oldest of more than ten is forgotten (SOAP API Developer Guide, "QueryLocator"), as all are when the process ends.
 """
@@ -21,6 +22,7 @@ from connectors.salesforce.standin.values import Stored, make_id, show
 
 _FEWEST, _MOST = 200, 2000
 _LOCATORS = 10
+_MANY_LONG_TEXTS = 2
 _BATCH_SIZE = re.compile(r"batchSize\s*=\s*(\d+)")
 
 
@@ -58,6 +60,8 @@ class Queries:
         numbers = self._rows.numbers(query.kind, query.condition, query.values, query.rest)
         given = _BATCH_SIZE.search(options)
         page = min(max(int(given[1]), _FEWEST), _MOST) if given else _MOST
+        if sum(each.type == "LongTextArea" for each in query.fields) >= _MANY_LONG_TEXTS:
+            page = _FEWEST
         cursor = _Cursor(query, numbers, min(page, self._most_rows()))
         if len(numbers) <= cursor.page:
             return self._page(cursor, "", 0, version)

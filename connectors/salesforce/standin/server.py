@@ -17,6 +17,7 @@ from socketserver import TCPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from connectors.salesforce.standin import metadata
 from connectors.salesforce.standin.answers import Answer, refuse
 from connectors.salesforce.standin.faults import Fault, Faults
 from connectors.salesforce.standin.journal import Journal
@@ -184,7 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
             if "before" in {fault.cut, fault.mute}:
                 return Answer(0)
             if fault.status is not None and fault.when != "after":
-                return _faulty(fault)
+                return _faulty(fault, request)
         try:
             answer = self.server.org.answer(request)
         except Exception as error:  # an org answers even then, and the log says where it broke
@@ -192,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
             log("request.failed", route=route_of(request.path), error=type(error).__name__, at=place)
             return refuse(500, "UNKNOWN_EXCEPTION", "An unexpected error occurred.")
         if fault is not None and fault.status is not None:
-            return _faulty(fault)
+            return _faulty(fault, request)
         return answer
 
     def _send(self, answer: Answer, fault: Fault | None) -> bool:
@@ -241,7 +242,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return
 
 
-def _faulty(fault: Fault) -> Answer:
+def _faulty(fault: Fault, request: Request) -> Answer:
     headers = dict(fault.headers or {})
     status = fault.status or 500
     if fault.html:
@@ -250,6 +251,8 @@ def _faulty(fault: Fault) -> Answer:
         return Answer(status, {"error": fault.error, "error_description": fault.error_description or ""}, headers)
     if fault.errorCode is None:
         return Answer(status, b"", headers)
+    if route_of(request.path) == "metadata":
+        return metadata.fault(f"sf:{fault.errorCode}", f"{fault.errorCode}: {fault.message or ''}", status)
     return refuse(status, fault.errorCode, fault.message or "", headers)
 
 
