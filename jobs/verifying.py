@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from consent import merkle
-from consent.canonical import commitment, from_base64url
+from consent.canonical import commitment, entry_id, from_base64url
 from consent.database import Database, run
 from consent.entry import Entry, leaf_of
 from consent.kinds import LANE_OF, Kind, Lane
@@ -96,6 +96,7 @@ def _verify_ledger(database: Database, organization: str) -> Verified:
             walk.check(entries, heads)
         if walk.seq != size:
             walk.differ(f"has no entry {walk.seq}, but a head of {size}")
+        walk.check_gone()
         with database.read() as tx:
             beyond = run(
                 tx, "SELECT 1 FROM entry WHERE organization = ? AND seq >= ? LIMIT 1", [organization, size]
@@ -116,6 +117,9 @@ class _Walk:
         self.seq = 0
         self.lanes = {lane.value: 0 for lane in Lane}
         self.frontier: list[bytes] = []
+        #: Ranges of seqs whose bodies, or whose values or some of them, are gone; and those that entries say so of.
+        self._gone: dict[str, list[list[int]]] = {"disposal": [], "erasure": []}
+        self._told: dict[str, list[list[int]]] = {"disposal": [], "erasure": []}
 
     def check(self, entries: list[Entry], heads: Mapping[int, tuple[Mapping[str, int], list[bytes]]]) -> None:
         """Check the next entries, and the heads whose sizes they reach."""
@@ -131,6 +135,23 @@ class _Walk:
                 self._check_head(*head)
         self.frontier = merkle.extend(self.frontier, self.seq - len(waiting), waiting)
 
+    def check_gone(self) -> None:
+        """Check that each entry without its body, or without all its values, was lawfully disposed of or erased."""
+        for how, told in self._told.items():
+            told.sort()
+            reached, left = -1, iter(told)
+            ahead = next(left, None)
+            for first, last in self._gone[how]:
+                at = first
+                while at <= last:
+                    while ahead is not None and ahead[0] <= at:
+                        reached, ahead = max(reached, ahead[1]), next(left, None)
+                    if reached < at:
+                        lost = "body" if how == "disposal" else "values"
+                        entry = entry_id(self.organization, at)
+                        self.differ(f"has entry {entry} without its {lost}, and no {how} of it")
+                    at = reached + 1
+
     def differ(self, what: str) -> None:
         """Stop with a difference."""
         raise _DifferenceError(f"ledger {self.organization} {what}")
@@ -145,11 +166,24 @@ class _Walk:
         if entry.body is None:  # disposed of: its leaf stays, and the tree says whether it is true
             if entry.values is not None:
                 self._differs(entry, "has values and no body")
+            self._note_gone("disposal", entry.seq)
             return
         if leaf_of(entry) != entry.leaf:
             self._differs(entry, "has a leaf hash that isn't that of its members")
-        if entry.values is not None:
+        if entry.kind == Kind.RETENTION and (facts := entry.facts()).get("retention") in self._told:
+            # What is gone was there before: an entry can't speak of those that come after it.
+            self._told[facts["retention"]] += [one for one in facts["seqs"] if one[1] < entry.seq]
+        if entry.values is None:
+            self._note_gone("erasure", entry.seq)
+        else:
             self._check_values(entry, entry.body, entry.values)
+
+    def _note_gone(self, how: str, seq: int) -> None:
+        gone = self._gone[how]
+        if gone and gone[-1][1] == seq - 1:
+            gone[-1][1] = seq
+        else:
+            gone.append([seq, seq])
 
     def _check_values(self, entry: Entry, body: bytes, values: bytes) -> None:
         facts = orjson.loads(body)
@@ -162,8 +196,10 @@ class _Walk:
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
             true = False
         committed = {name for name, fact in facts.items() if isinstance(fact, dict) and fact.keys() == {"commit"}}
-        if not true or held.keys() != committed:
+        if not true:
             self._differs(entry, "has values that aren't what its body committed to")
+        if held.keys() != committed:  # some may be erased: what named a contact in an entry about another
+            self._note_gone("erasure", entry.seq)
 
     def _check_head(self, lanes: Mapping[str, int], frontier: list[bytes]) -> None:
         if frontier != list(self.frontier):

@@ -6,13 +6,14 @@ content under the same position is an alarm.
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
+from datetime import datetime
 from heapq import merge
 
 import structlog
 
-from connectors.archive.directory import Directory
 from connectors.archive.evidence import EvidenceError, read_entry
+from connectors.archive.journal import Journal
 from connectors.archive.lane import ArchivedLane, Kept, damaged, read_seq
 from connectors.archive.manifest import (
     LaneTail,
@@ -22,7 +23,9 @@ from connectors.archive.manifest import (
     newest_manifest,
     write_manifest,
 )
-from connectors.archive.segments import Header, head_segment, read_header, write_segment
+from connectors.archive.sealed import Sealed
+from connectors.archive.segments import Header, head_segment, read_header, segment_path, write_segment
+from connectors.archive.store import Store
 from consent.canonical import canonical
 from consent.entry import Entry, entry_json
 from consent.kinds import Lane
@@ -36,6 +39,9 @@ _SEGMENT_BYTES = 32 * 1024 * 1024
 #: Tries to write a manifest while other processes write one too.
 _ATTEMPTS = 5
 
+#: A batch that the archive doesn't acknowledge is sent again so often.
+_RESENDS = 5
+
 _SPOILED = bytes(16)  # the digest of nothing: a line that can't be what was pushed
 
 _TAMPER = Refusal(
@@ -44,12 +50,24 @@ _TAMPER = Refusal(
     "and find out which of the two is true, before anything else is done.",
 )
 
+_UNACKNOWLEDGED = Refusal(
+    "unacknowledged",
+    f"The archive was sent this entry {_RESENDS + 1} times and never acknowledged it: ask whoever runs it to write the "
+    "receipts, or set a longer `deadline_hours`, then `assent refused retry`.",
+)
+
 
 class ArchiveConnector:
-    """Delivers to a write-once directory. One push at a time per lane; any number of processes may try."""
+    """Delivers to a write-once store. One push at a time per lane; any number of processes may try."""
 
-    def __init__(self, directory: Directory, *, batch: int = 2000) -> None:
-        self._directory = directory
+    def __init__(
+        self, store: Store, *, batch: int = 2000, read_back: float = 0.0, journal: Journal | None = None
+    ) -> None:
+        """`read_back` is the share of new files that are read again and compared, 0 to 1.
+
+        With a `journal`, each entry goes there as a mail, and `store` keeps what the journal accepted.
+        """
+        self._store, self._read_back, self._journal = store, read_back, journal
         self._capacity = Capacity(batch=batch, in_flight=len(Lane), ordered=True)
         self._lock = threading.Lock()
         self._lanes: dict[tuple[str, str], ArchivedLane] = {}
@@ -62,8 +80,8 @@ class ArchiveConnector:
         return self._capacity
 
     def prepare(self) -> None:
-        """Make the archive's directory. Only where nothing was ever delivered to it: later it is an outage."""
-        self._directory.prepare()
+        """Make the archive. Only where nothing was ever delivered to it: later it is an outage."""
+        self._store.prepare()
 
     def push(self, batch: Batch) -> Sequence[Outcome]:
         """Write a segment of what isn't held yet, and settle what is.
@@ -75,35 +93,39 @@ class ArchiveConnector:
             return []
         lane = self._lane(batch.organization, batch.lane)
         with lane.lock:
-            self._directory.make(lane.folder)
+            self._store.make(lane.folder)
             self._start_work(batch.organization)
-            with self._directory.locked(lane.folder):
+            with self._store.locked(lane.folder):
                 lane.refresh()
                 return self._settle(lane, batch)
 
     def find(self, organization: str, lane: str, first: int, last: int) -> Iterator[Held]:
         """Read back what the segments hold, each line checked against its leaf hash, in order of position."""
         folder = f"{organization}/{lane}"
-        if not self._directory.names(folder):
+        if not self._store.names(folder):
             return
         # An index of its own: a long read must not hold up a push.
-        archived = ArchivedLane(self._directory, organization, lane)
+        archived = ArchivedLane(self._store, organization, lane)
         archived.refresh()
         late = sorted(archived.late(first, last), key=_by_position)
+        before: Kept | None = None
         for kept in merge(archived.in_order(first, last), late, key=_by_position):
-            held = _hold(organization, lane, kept)
+            # What was sent again and acknowledged twice is one entry.
+            twice = before is not None and (before.pos, before.line) == (kept.pos, kept.line)
+            held = None if twice else _hold(organization, lane, kept)
+            before = kept
             if held is not None:
                 yield held
 
     def check(self) -> Sequence[Finding]:
-        """Look whether the directory takes files as we write them."""
-        return self._directory.check()
+        """Look whether the archive takes what we bring as we bring it."""
+        return [*self._store.check(), *(self._journal.check() if self._journal else ())]
 
     def close(self, statement: Statement) -> None:
         """Write the ledger's next manifest, unless it would say the same as the newest of the same day."""
         organization = statement.organization
-        self._directory.make(organization)
-        self._directory.sweep(organization)
+        self._store.make(organization)
+        self._store.sweep(organization)
         for _ in range(_ATTEMPTS):
             if self._close(statement):
                 break
@@ -112,26 +134,56 @@ class ArchiveConnector:
         self._end_work(organization)
 
     def shut(self) -> None:
-        """Let go of the folders."""
+        """Let go of folders and connections."""
         for organization in list(self._at_work):
             self._end_work(organization)
+        self._store.shut()
+
+    def keep(self, organization: str, lane: str, positions: Sequence[int], until: datetime) -> None:
+        """Lock what holds these positions, given in order, against deletion at least until then.
+
+        A lock is never shortened. Where the store knows no locks, nothing happens.
+        """
+        for path in self._paths(organization, lane, positions):
+            self._store.keep(path, until)
+
+    def set_hold(self, organization: str, lane: str, positions: Sequence[int], *, on: bool) -> None:
+        """Set or lift the legal hold of what holds these positions, given in order.
+
+        A segment holds others' entries too (`neighbors`): lift its hold when none of them is under one any more.
+        """
+        for path in self._paths(organization, lane, positions):
+            self._store.set_hold(path, on=on)
+
+    def neighbors(self, organization: str, lane: str, positions: Sequence[int]) -> list[tuple[int, int]]:
+        """Return the first and last position of each segment that may hold one of these, given in order."""
+        headers = [read_header(self._store.head(path)) for path in self._paths(organization, lane, positions)]
+        return [(header.first, header.last) for header in headers]
 
     def _settle(self, lane: ArchivedLane, batch: Batch) -> Sequence[Outcome]:
         entries = batch.entries
         lines = [entry_json(entry) for entry in entries]
-        kept = lane.held([entry.pos for entry in entries])
+        kept, vain = lane.held([entry.pos for entry in entries])
+        given_up = {pos for pos, times in vain.items() if times > _RESENDS}
+        known = kept.keys() | given_up
         end = _fitting(lines)
         if not batch.late:
-            end = min(end, _leading_run(entries, kept))
-        entries, lines = entries[:end], lines[:end]
-        fresh = [at for at, entry in enumerate(entries) if entry.pos not in kept] if kept else range(end)
+            end = min(end, _leading_run(entries, known))
+        fresh = [at for at in range(end) if entries[at].pos not in known]
+        last: Outcome | None = None
+        if fresh and self._journal is not None:
+            lane.must_be_sound()
+            accepted, last = self._journal.send([entries[at] for at in fresh])
+            if accepted < len(fresh):  # what stands behind is still owed
+                end, fresh = fresh[accepted], fresh[:accepted]
         name = self._write(lane, [entries[at] for at in fresh], [lines[at] for at in fresh], batch) if fresh else ""
-        if not kept:
-            return [Receipt(name, _digest(line)) for line in lines]
-        return [
-            _compare(entry, line, kept[entry.pos]) if entry.pos in kept else Receipt(name, _digest(line))
-            for entry, line in zip(entries, lines, strict=True)
-        ]
+        outcomes: list[Outcome] = []
+        for entry, line in zip(entries[:end], lines, strict=False):
+            if entry.pos in kept:
+                outcomes.append(_compare(entry, line, kept[entry.pos]))
+            else:
+                outcomes.append(_UNACKNOWLEDGED if entry.pos in given_up else Receipt(name, _digest(line)))
+        return outcomes if last is None else [*outcomes, last]
 
     def _write(self, lane: ArchivedLane, entries: Sequence[Entry], lines: Sequence[bytes], batch: Batch) -> str:
         lane.must_be_sound()
@@ -140,9 +192,10 @@ class ArchiveConnector:
         header = head_segment(entries, number, previous, late=late)
         sealed = write_segment(header, lines)
         lane.forget()  # until we know how it ended
-        if not self._directory.create(header.name, sealed.data):
+        if not self._store.create(header.name, sealed.data):
             # Somebody without our lock, on another machine: what they wrote is read and compared next time.
             raise TransientError("archive_busy", "Another process wrote this segment just now: try again.")
+        self._compare_back(header.name, sealed)
         lane.add(header, sealed.sha256)
         log.info("segment.written", organization=header.organization, lane=header.lane, first=header.first,
                  count=header.count, late=header.late)  # fmt: skip
@@ -152,7 +205,7 @@ class ArchiveConnector:
         """Write the next manifest, if there is something to say; False where another process did so just now."""
         organization = statement.organization
         try:
-            before = newest_manifest(self._directory, organization)
+            before = newest_manifest(self._store, organization)
         except ValueError as error:
             raise damaged(str(error)) from error
         tails = before[0].tails if before else {}
@@ -161,41 +214,60 @@ class ArchiveConnector:
         if before is not None and manifest.says_the_same_as(before[0]):
             return True
         sealed = write_manifest(manifest, [listed for _, listed in written])
-        if not self._directory.create(manifest.name, sealed.data):
+        if self._journal is not None:
+            self._journal.send_manifest(manifest.name, sealed.data, statement.recorded_at)
+        if not self._store.create(manifest.name, sealed.data):
             return False
+        self._compare_back(manifest.name, sealed)
         log.info("manifest.written", organization=organization, number=manifest.number, segments=manifest.segments)
         return True
 
+    def _compare_back(self, name: str, sealed: Sealed) -> None:
+        """Read a new file again, if it is of the share that is, and compare."""
+        # By the file's own hash: a retry asks for the same ones.
+        if int(sealed.sha256[:8], 16) < self._read_back * 2**32:
+            found = hashlib.sha256(self._store.read(name)).hexdigest()
+            if found != sealed.sha256:
+                log.error("archive.damaged", segment=name)
+                raise damaged(f"{name} was just written and reads back as something else")
+
+    def _paths(self, organization: str, lane: str, positions: Sequence[int]) -> list[str]:
+        if not positions or not self._store.names(f"{organization}/{lane}"):
+            return []
+        archived = ArchivedLane(self._store, organization, lane)
+        archived.refresh()
+        return [segment_path(organization, lane, name) for name in archived.holding(positions)]
+
     def _written_since(self, listed: LaneTail | None, organization: str, lane: str) -> Sequence[tuple[Header, Listed]]:
         """Walk the chain back from a lane's newest segment to the last one that a manifest lists."""
-        names = self._directory.names(f"{organization}/{lane}")
+        names = self._store.names(f"{organization}/{lane}")
         if not names and listed is None:
             return []
-        self._directory.make(f"{organization}/{lane}")
+        self._store.make(f"{organization}/{lane}")
         archived = self._lane(organization, lane)
         with archived.lock:
             archived.refresh()
             archived.must_be_sound()
             link = archived.tail.link if archived.tail else None
         # Read again: the newest segment may be newer than the first listing.
-        there = set(self._directory.names(f"{organization}/{lane}"))
+        there = set(self._store.names(f"{organization}/{lane}"))
         written = []
         until = listed.link if listed else None
         while link != until:
             if link is None or link.name.rpartition("/")[2] not in there:
                 raise damaged(f"{link.name} is missing" if link else "a segment that its manifests list was replaced")
             try:
-                header = read_header(self._directory.head(link.name))
+                header = read_header(self._store.head(link.name))
             except ValueError as error:
                 raise damaged(f"{link.name} {error}") from error
-            written.append((header, list_segment(header, link, self._directory.size(link.name))))
+            written.append((header, list_segment(header, link, self._store.size(link.name))))
             link = header.previous
         return written[::-1]
 
     def _start_work(self, organization: str) -> None:
         with self._lock:
             if organization not in self._at_work:
-                self._at_work[organization] = self._directory.hold(organization)
+                self._at_work[organization] = self._store.hold(organization)
 
     def _end_work(self, organization: str) -> None:
         with self._lock:
@@ -205,7 +277,7 @@ class ArchiveConnector:
 
     def _lane(self, organization: str, lane: str) -> ArchivedLane:
         with self._lock:
-            return self._lanes.setdefault((organization, lane), ArchivedLane(self._directory, organization, lane))
+            return self._lanes.setdefault((organization, lane), ArchivedLane(self._store, organization, lane))
 
 
 def _fitting(lines: Sequence[bytes]) -> int:
@@ -218,7 +290,7 @@ def _fitting(lines: Sequence[bytes]) -> int:
     return len(lines)
 
 
-def _leading_run(entries: Sequence[Entry], kept: Mapping[int, Kept]) -> int:
+def _leading_run(entries: Sequence[Entry], kept: Set[int]) -> int:
     """Return how many entries from the first on are all held or all new, without a gap in their positions."""
     start = entries[0].pos
     if not kept and entries[-1].pos == start + len(entries) - 1:

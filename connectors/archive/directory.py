@@ -9,30 +9,22 @@ import errno
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from secrets import token_hex
 
 from connectors.archive.names import MARKER, is_part, part_name
-from consent.canonical import canonical
+from connectors.archive.store import MARK, Blemish, Stamp
 from sync.port import Finding, SuspendedError, TransientError
-
-#: Changes whenever a file of a folder comes or goes, or the folder is another: (device, inode, time in ns).
-Stamp = tuple[int, int, int]
-
-_MARK = canonical({"format": "assent-archive/1"}) + b"\n"
 
 #: A write that takes longer than this, in seconds, is a dead one.
 _PART_LIFE = 3600
 
 
 class Directory:
-    """A write-once archive under one directory. Names are relative, `acme/consent/….segment.jsonl`.
-
-    Every method raises TransientError where the directory is away or full, and SuspendedError where it is
-    forbidden to us: the caller needs no OSError.
-    """
+    """A write-once archive under one directory. See `Store` for what each method promises."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -42,7 +34,7 @@ class Directory:
         with _translated():
             self._make(self.root)
             if not (self.root / MARKER).exists():
-                self._create(self.root / MARKER, _MARK)
+                self._create(self.root / MARKER, MARK)
 
     def be_there(self) -> None:
         """Raise TransientError where the directory is missing, or isn't an archive (an empty mount point)."""
@@ -79,7 +71,7 @@ class Directory:
     def is_marked(self) -> bool:
         """Say whether the file that makes this directory an archive is there, as written."""
         try:
-            return (self.root / MARKER).read_bytes() == _MARK
+            return (self.root / MARKER).read_bytes() == MARK
         except FileNotFoundError:
             return False
 
@@ -102,7 +94,7 @@ class Directory:
         return (self.root / name).is_dir()
 
     def stamp(self, folder: str) -> Stamp:
-        """Return what changes whenever a file of this folder comes or goes."""
+        """Return what changes whenever a file of this folder comes or goes, or the folder is another."""
         with _translated():
             found = (self.root / folder).stat()
             return found.st_dev, found.st_ino, found.st_mtime_ns
@@ -161,6 +153,23 @@ class Directory:
         except (TransientError, SuspendedError) as error:
             return [Finding("directory", ok=False, advice=error.advice)]
         return [Finding("directory", ok=True)]
+
+    def blemishes(self, _folder: str) -> Iterator[Blemish]:
+        """Give nothing: a disk knows no more of a file than its bytes."""
+        yield from ()
+
+    def lacking(self, _name: str) -> Container[str]:
+        """Return nothing: what was written here is here."""
+        return ()
+
+    def keep(self, _name: str, _until: datetime) -> None:
+        """Do nothing: files here are kept until somebody disposes of them."""
+
+    def set_hold(self, _name: str, *, on: bool) -> None:
+        """Do nothing: a disk knows no holds. Who disposes of files asks the ledger."""
+
+    def shut(self) -> None:
+        """Nothing is held open."""
 
     def _make(self, path: Path) -> None:
         if path.is_dir():

@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 
-from consent.canonical import canonical, entry_id
+from consent.canonical import canonical, entry_id, parse_timestamp
+from consent.entry import Entry
 from consent.kinds import LANE_OF, Kind
 
 _MEMBERS = frozenset(
@@ -51,6 +52,17 @@ def read_entry(line: bytes) -> dict[str, Any]:
     if found["body"] is not None and _leaf(found) != found["leaf_hash"]:
         raise EvidenceError("has a leaf hash that isn't that of its members")
     return found
+
+
+def entry_of(found: dict[str, Any]) -> Entry:
+    """Return the entry that a line's members describe, proven or not."""
+    body, values = found["body"], found["values"]
+    return Entry(
+        found["organization"], found["seq"], found["lane"], found["pos"], found["kind"], found["conversation"],
+        found["version"], parse_timestamp(found["occurred_at"]), parse_timestamp(found["recorded_at"]),
+        None if body is None else canonical(body), None if values is None else canonical(values),
+        bytes.fromhex(found["leaf_hash"]),
+    )  # fmt: skip
 
 
 def prove_values(found: dict[str, Any]) -> None:

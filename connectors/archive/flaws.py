@@ -23,11 +23,14 @@ class Cause(StrEnum):
     REPEATED = "repeated"  # positions that several hold
     ROOT = "root"  # the entries don't give the tree's root
     DIFFERENT = "different"  # the ledger in the database says something else
+    HIDDEN = "hidden"  # the store says that it was deleted; it is there all the same
+    REWRITTEN = "rewritten"  # the store has other bytes under the same name beside the first
     LEFTOVER = "leftover"  # what a crash left of a write; harmless
     PARTIAL = "partial"  # what could not be compared, as the archive is not meant to hold all; harmless
 
 
-_OF_POSITIONS = {Cause.GAP, Cause.REPEATED}  # told of the file where they show, which may be whole
+#: Told of the file where they show, whose bytes may be as they were written.
+_OF_POSITIONS = {Cause.GAP, Cause.REPEATED, Cause.HIDDEN, Cause.REWRITTEN}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
 """What the archive holds of one lane: its segments by position, and the one written last.
 
-The directory is the only truth; what is remembered here is read anew when the directory has changed.
+The store is the only truth; what is remembered here is read anew when the store has changed.
 """
 
 import threading
 from bisect import bisect_left, bisect_right, insort
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,11 +13,12 @@ from typing import NamedTuple
 import orjson
 import structlog
 
-from connectors.archive.directory import Directory, Stamp
 from connectors.archive.manifest import newest_manifest
 from connectors.archive.names import SegmentName, read_segment_name
 from connectors.archive.sealed import Link, unseal
 from connectors.archive.segments import Header, read_header, segment_path
+from connectors.archive.store import Stamp, Store
+from consent.canonical import entry_id
 from sync.port import SuspendedError
 
 log = structlog.get_logger()
@@ -42,10 +44,10 @@ class Tail:
 class ArchivedLane:
     """One lane of one ledger in the archive. Call it with `lock` held."""
 
-    def __init__(self, directory: Directory, organization: str, lane: str) -> None:
+    def __init__(self, store: Store, organization: str, lane: str) -> None:
         self.lock = threading.Lock()
         self.folder = f"{organization}/{lane}"
-        self._directory, self._organization, self._lane = directory, organization, lane
+        self._store, self._organization, self._lane = store, organization, lane
         self._stamp: Stamp | None = None
         #: First positions of the segments that came in order.
         self._firsts: list[int] = []
@@ -60,10 +62,10 @@ class ArchivedLane:
 
     def refresh(self) -> None:
         """Read the folder anew, if anything in it changed since."""
-        if self._directory.stamp(self.folder) != self._stamp:
-            self._directory.sweep(self.folder)
+        if self._store.stamp(self.folder) != self._stamp:
+            self._store.sweep(self.folder)
             # Taken before the listing: a file that comes in between is read twice, never missed.
-            stamp = self._directory.stamp(self.folder)
+            stamp = self._store.stamp(self.folder)
             self._stamp = None
             self._load()
             self._stamp = stamp
@@ -73,8 +75,23 @@ class ArchivedLane:
         if self._damage is not None:
             raise damaged(self._damage)
 
-    def held(self, positions: Sequence[int]) -> dict[int, Kept]:
-        """Read what is held of these positions, given in order; only the segments that may hold one are read."""
+    def held(self, positions: Sequence[int]) -> tuple[dict[int, Kept], Counter[int]]:
+        """Read what is held of these positions, given in order; only the segments that may hold one are read.
+
+        Beside it: how often each that is not held was sent in vain.
+        """
+        wanted = set(positions)
+        first, last = positions[0], positions[-1]
+        found: dict[int, Kept] = {}
+        vain: Counter[int] = Counter()
+        for name in self.holding(positions):
+            for kept in self._read(name, first, last, vain):
+                if kept.pos in wanted:
+                    found[kept.pos] = kept
+        return found, vain
+
+    def holding(self, positions: Sequence[int]) -> list[SegmentName]:
+        """Return the segments that may hold one of these positions, given in order."""
         names: dict[SegmentName, None] = {}
         for name, (lowest, highest) in self._late.items() if positions[0] < self._late_end else ():
             at = bisect_left(positions, lowest)
@@ -85,9 +102,7 @@ class ArchivedLane:
             at = bisect_right(self._firsts, pos)
             if pos < self.next and at:
                 names[SegmentName(self._firsts[at - 1], None)] = None
-        wanted = set(positions)
-        first, last = positions[0], positions[-1]
-        return {kept.pos: kept for name in names for kept in self._read(name, first, last) if kept.pos in wanted}
+        return list(names)
 
     def in_order(self, first: int, last: int) -> Iterator[Kept]:
         """Read what came in order and lies between two positions, both included."""
@@ -113,28 +128,33 @@ class ArchivedLane:
             insort(self._firsts, header.first)
             self.next = header.last + 1
         self.tail = Tail(header.number, Link(header.name, sha256))
-        self._stamp = self._directory.stamp(self.folder)
+        self._stamp = self._store.stamp(self.folder)
 
     def forget(self) -> None:
         """Read the folder anew next time."""
         self._stamp = None
 
-    def _read(self, name: SegmentName, first: int, last: int) -> Iterator[Kept]:
+    def _read(self, name: SegmentName, first: int, last: int, vain: Counter[int] | None = None) -> Iterator[Kept]:
         path = segment_path(self._organization, self._lane, name)
-        lines = unseal(self._directory.read(path)).lines[1:]
+        lacking = self._store.lacking(path)
+        for pos, line in self._lines(path, name):
+            if first <= pos <= last:
+                # Looked up only where the archive may say no: most never do.
+                if lacking == () or entry_id(self._organization, read_seq(line) or 0) not in lacking:
+                    yield Kept(pos, path, line)
+                elif vain is not None:
+                    vain[pos] += 1
+
+    def _lines(self, path: str, name: SegmentName) -> Iterator[tuple[int, bytes]]:
+        lines = unseal(self._store.read(path)).lines[1:]
         if name.late is None:
             # By place, so that a line which can't be read any more still stands for its position.
-            for pos, line in enumerate(lines, name.first):
-                if first <= pos <= last:
-                    yield Kept(pos, path, line)
+            yield from enumerate(lines, name.first)
         else:
-            for line in lines:
-                told = _number(line, "pos")
-                if told is not None and first <= told <= last:
-                    yield Kept(told, path, line)
+            yield from ((told, line) for line in lines if (told := _number(line, "pos")) is not None)
 
     def _load(self) -> None:
-        names = [name for text in self._directory.names(self.folder) if (name := read_segment_name(text))]
+        names = [name for text in self._store.names(self.folder) if (name := read_segment_name(text))]
         self._firsts = sorted(name.first for name in names if name.late is None)
         late = sorted((name.late, name) for name in names if name.late is not None)
         self._late = {name: self._late.get(name) or self._span(name) for _, name in late}
@@ -148,7 +168,7 @@ class ArchivedLane:
 
     def _look_at(self, name: SegmentName) -> None:
         path = segment_path(self._organization, self._lane, name)
-        read = unseal(self._directory.read(path))
+        read = unseal(self._store.read(path))
         if name.late is None:
             self.next = name.first + max(len(read.lines) - 1, 0)
         try:
@@ -164,14 +184,14 @@ class ArchivedLane:
 
     def _span(self, name: SegmentName) -> tuple[int, int]:
         try:
-            header = read_header(self._directory.head(segment_path(self._organization, self._lane, name)))
+            header = read_header(self._store.head(segment_path(self._organization, self._lane, name)))
         except ValueError:
             return name.first, 10**12  # unreadable: it may hold anything from its first position on
         return header.first, header.last
 
     def _compare_with_manifest(self) -> None:
         try:
-            newest = newest_manifest(self._directory, self._organization)
+            newest = newest_manifest(self._store, self._organization)
         except ValueError as error:
             self._damage = str(error)
             return

@@ -12,10 +12,10 @@ from typing import Any
 
 import orjson
 
-from connectors.archive.directory import Directory
 from connectors.archive.names import manifest_name, read_manifest_name
 from connectors.archive.sealed import Link, Sealed, read_object, seal_lines, unseal
 from connectors.archive.segments import Header
+from connectors.archive.store import Store
 from consent.canonical import canonical, timestamp
 from sync.port import Statement
 
@@ -139,16 +139,16 @@ def list_segment(header: Header, link: Link, size: int) -> Listed:
     return Listed(header.lane, header.number, header.first, header.last, header.count, header.late, size, link)
 
 
-def newest_manifest(directory: Directory, organization: str) -> tuple[Manifest, str] | None:
+def newest_manifest(store: Store, organization: str) -> tuple[Manifest, str] | None:
     """Return a ledger's newest manifest with its file's SHA-256 in hex; None before the first.
 
     Raises ValueError, naming the file, where it is damaged.
     """
-    numbers = [number for name in directory.names(organization) if (number := read_manifest_name(name)) is not None]
+    numbers = [number for name in store.names(organization) if (number := read_manifest_name(name)) is not None]
     if not numbers:
         return None
     name = f"{organization}/{manifest_name(max(numbers))}"
-    read = unseal(directory.read(name))
+    read = unseal(store.read(name))
     try:
         return read_manifest(read.sound()[0]), read.sha256
     except ValueError as error:

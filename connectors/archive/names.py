@@ -14,6 +14,9 @@ from typing import NamedTuple
 
 MARKER = "assent-archive.json"
 
+#: A segment inside the ZIP of its batch.
+PACKED_SEGMENT = "segment.jsonl"
+
 _SEGMENT = re.compile(r"(\d{12})(?:\.late-(\d{8}))?\.segment\.jsonl", re.ASCII)
 _MANIFEST = re.compile(r"(\d{12})\.manifest\.jsonl", re.ASCII)
 _PART = re.compile(r"\..+\.[0-9a-f]{16}\.part", re.ASCII)

@@ -14,7 +14,8 @@ from connectors.archive.directory import Directory
 from connectors.archive.flaws import Cause, Flaw, Flaws
 from connectors.archive.manifest import Manifest
 from connectors.archive.names import MARKER, is_organization, is_part, read_manifest_name
-from connectors.archive.verify_lane import LaneCheck, LedgerReader, Proven, Seen
+from connectors.archive.store import Store
+from connectors.archive.verify_lane import LaneCheck, LedgerReader, Proven, Seen, note_blemishes
 from connectors.archive.verify_manifests import Stated, check_listing, read_manifests
 from consent.kinds import Lane
 from consent.merkle import EMPTY_ROOT, extend, root
@@ -48,14 +49,20 @@ class Report:
 def verify_archive(
     path: Path, *, ledger: LedgerReader | None = None, progress: Callable[[int], None] | None = None
 ) -> Report:
-    """Verify the archive under a directory, comparing with `ledger` where given; `progress` gets entries done so far.
+    """Verify the archive under a directory: see `verify_store`."""
+    return verify_store(Directory(path), ledger=ledger, progress=progress)
 
-    Raises TransientError or SuspendedError where the directory or a file can't be read.
+
+def verify_store(
+    store: Store, *, ledger: LedgerReader | None = None, progress: Callable[[int], None] | None = None
+) -> Report:
+    """Verify an archive, comparing with `ledger` where given; `progress` gets the number of entries done so far.
+
+    Raises TransientError or SuspendedError where the store or a file can't be read.
     """
-    directory = Directory(path)
     flaws = Flaws()
-    organizations = _check_top(directory, flaws)
-    ledgers = [_LedgerCheck(directory, organization, flaws, ledger) for organization in organizations]
+    organizations = _check_top(store, flaws)
+    ledgers = [_LedgerCheck(store, organization, flaws, ledger) for organization in organizations]
     entries = 0
     for one in ledgers:
         for _ in one.entries():
@@ -73,16 +80,17 @@ def verify_archive(
     )
 
 
-def _check_top(directory: Directory, flaws: Flaws) -> Sequence[str]:
+def _check_top(store: Store, flaws: Flaws) -> Sequence[str]:
     organizations = []
-    for name in directory.names_unmarked():
-        if is_organization(name) and directory.is_folder(name):
+    for name in store.names_unmarked():
+        if is_organization(name) and store.is_folder(name):
             organizations.append(name)
         elif is_part(name):
             flaws.note(name, Cause.LEFTOVER, "was left by a write that was cut; it is swept in time")
         elif name != MARKER:
             flaws.add(name, Cause.FOREIGN, "doesn't belong in an archive")
-    if not directory.is_marked():
+    note_blemishes(store, "", flaws)
+    if not store.is_marked():
         flaws.add(MARKER, Cause.MISSING, "is missing or isn't as written: it says that this is an archive")
     return organizations
 
@@ -90,8 +98,8 @@ def _check_top(directory: Directory, flaws: Flaws) -> Sequence[str]:
 class _LedgerCheck:
     """Verifies one ledger's folder; its lanes stream side by side in order of seq, and grow the tree again."""
 
-    def __init__(self, directory: Directory, organization: str, flaws: Flaws, ledger: LedgerReader | None) -> None:
-        self._directory, self._organization, self._flaws, self._ledger = directory, organization, flaws, ledger
+    def __init__(self, store: Store, organization: str, flaws: Flaws, ledger: LedgerReader | None) -> None:
+        self._store, self._organization, self._flaws, self._ledger = store, organization, flaws, ledger
         self.stated: list[Stated] = []
         self.seen: dict[str, Seen] = {}
         self.roots = 0
@@ -99,22 +107,22 @@ class _LedgerCheck:
     def entries(self) -> Iterator[Proven]:
         """Give every entry in order of seq, and verify all on the way."""
         numbers, lanes = self._look_around()
-        self.stated = list(read_manifests(self._directory, self._organization, numbers, self._flaws))
-        checks = [LaneCheck(self._directory, self._organization, lane, self._flaws, self._ledger) for lane in lanes]
+        self.stated = list(read_manifests(self._store, self._organization, numbers, self._flaws))
+        checks = [LaneCheck(self._store, self._organization, lane, self._flaws, self._ledger) for lane in lanes]
         yield from self._grow(merge(*(check.entries() for check in checks), key=_by_seq))
         for check in checks:
             self.seen |= check.seen
         whole = numbers == list(range(len(self.stated)))
-        in_use = self._directory.in_use(self._organization)
+        in_use = self._store.in_use(self._organization)
         check_listing(self._organization, self.stated, self.seen, self._flaws, whole=whole, in_use=in_use)
         if self.stated:
             self._compare_with_statement({check.lane: check for check in checks})
 
     def _look_around(self) -> tuple[list[int], list[str]]:
         numbers, lanes = [], []
-        for name in self._directory.names_unmarked(self._organization):
+        for name in self._store.names_unmarked(self._organization):
             path = f"{self._organization}/{name}"
-            folder = self._directory.is_folder(path)
+            folder = self._store.is_folder(path)
             number = read_manifest_name(name)
             if folder and name in _LANES:
                 lanes.append(name)
@@ -124,6 +132,7 @@ class _LedgerCheck:
                 self._flaws.note(path, Cause.LEFTOVER, "was left by a write that was cut; it is swept in time")
             else:
                 self._flaws.add(path, Cause.FOREIGN, "doesn't belong in an archive")
+        note_blemishes(self._store, self._organization, self._flaws)
         return sorted(numbers), lanes
 
     def _grow(self, entries: Iterator[Proven]) -> Iterator[Proven]:

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import merge
 from typing import NamedTuple
 
-from connectors.archive.directory import Directory
 from connectors.archive.evidence import EvidenceError, prove_values, read_entry
 from connectors.archive.flaws import Cause, Flaws
 from connectors.archive.lane import read_seq
 from connectors.archive.names import SegmentName, is_part, read_segment_name
 from connectors.archive.sealed import Unsealed, unseal
 from connectors.archive.segments import Header, read_header, segment_path
+from connectors.archive.store import Store
 from consent.canonical import entry_id
 from consent.entry import Entry
 
@@ -39,10 +39,8 @@ class Seen(NamedTuple):
 class LaneCheck:
     """Verifies a lane while its entries stream by, holding one segment (and the late entries' hashes) in memory."""
 
-    def __init__(
-        self, directory: Directory, organization: str, lane: str, flaws: Flaws, ledger: LedgerReader | None
-    ) -> None:
-        self._directory, self._flaws, self._ledger = directory, flaws, ledger
+    def __init__(self, store: Store, organization: str, lane: str, flaws: Flaws, ledger: LedgerReader | None) -> None:
+        self._store, self._flaws, self._ledger = store, flaws, ledger
         self.organization, self.lane = organization, lane
         self.folder = f"{organization}/{lane}"
         #: Segments by where they stand.
@@ -90,20 +88,21 @@ class LaneCheck:
     def _names(self) -> tuple[Sequence[SegmentName], Sequence[SegmentName]]:
         in_order: list[SegmentName] = []
         late: list[SegmentName] = []
-        for text in self._directory.names_unmarked(self.folder):
+        for text in self._store.names_unmarked(self.folder):
             path = f"{self.folder}/{text}"
             name = read_segment_name(text)
             if is_part(text):
                 self._flaws.note(path, Cause.LEFTOVER, "was left by a write that was cut; it is swept in time")
-            elif name is None or self._directory.is_folder(path):
+            elif name is None or self._store.is_folder(path):
                 self._flaws.add(path, Cause.FOREIGN, "doesn't belong in an archive")
             else:
                 (in_order if name.late is None else late).append(name)
+        note_blemishes(self._store, self.folder, self._flaws)
         return sorted(in_order), sorted(late)
 
     def _segment(self, name: SegmentName) -> Iterator[Proven]:
         path = segment_path(self.organization, self.lane, name)
-        data = self._directory.read(path)
+        data = self._store.read(path)
         read = unseal(data)
         header = self._header(path, read)
         if header is not None:
@@ -191,6 +190,15 @@ class LaneCheck:
                 self._flaws.add(name, Cause.MISSING, f"is missing: {path} was written after it")
         elif (before.sha256 != sha256 or before.header.number != number - 1) and not self._flaws.spoils(name):
             self._flaws.add(name, Cause.REPLACED, f"isn't the file that {path} was written after")
+
+
+def note_blemishes(store: Store, folder: str, flaws: Flaws) -> None:
+    """Note what the store itself says of the files of a folder."""
+    for name, cause, problem in store.blemishes(folder):
+        if cause is Cause.LEFTOVER:
+            flaws.note(name, cause, problem)
+        else:
+            flaws.add(name, cause, problem)
 
 
 def _by_position(one: Proven) -> int:

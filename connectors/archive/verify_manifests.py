@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from connectors.archive.directory import Directory
 from connectors.archive.flaws import Cause, Flaws
 from connectors.archive.manifest import Listed, Manifest, read_listed, read_manifest
 from connectors.archive.names import manifest_name
 from connectors.archive.sealed import Link, unseal
+from connectors.archive.store import Store
 from connectors.archive.verify_lane import Seen
 
 
@@ -19,7 +19,7 @@ class Stated(NamedTuple):
     listed: Sequence[Listed]
 
 
-def read_manifests(directory: Directory, organization: str, numbers: Sequence[int], flaws: Flaws) -> Iterator[Stated]:
+def read_manifests(store: Store, organization: str, numbers: Sequence[int], flaws: Flaws) -> Iterator[Stated]:
     """Read a ledger's manifests by number, noting what is wrong with each and with their chain."""
     before: Link | None = None
     expected = 0
@@ -28,7 +28,7 @@ def read_manifests(directory: Directory, organization: str, numbers: Sequence[in
             told = f"is missing: {manifest_name(number)} was written after it"
             flaws.add(f"{organization}/{manifest_name(missing)}", Cause.MISSING, told)
         path = f"{organization}/{manifest_name(number)}"
-        read = unseal(directory.read(path))
+        read = unseal(store.read(path))
         stated = None
         if read.problem is not None:
             cause = Cause.TRUNCATED if "cut short" in read.problem else Cause.CHANGED
