@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from sqlalchemy import make_url
 
@@ -27,6 +27,9 @@ from sync.delivery import Rules
 from sync.destinations import Destination
 from sync.migrate import SchemaError, require, upgrade
 from sync.port import Connector
+
+if TYPE_CHECKING:
+    from connectors.salesforce.settings import SalesforceSettings as Told
 
 
 @dataclass
@@ -139,6 +142,26 @@ def host_actor() -> str:
     return "cli-" + hashlib.sha256(whose.encode()).hexdigest()[:12]
 
 
+def salesforce_settings(settings: SalesforceSettings) -> "Told":
+    """Return what the Salesforce connector is told."""
+    from connectors.salesforce.settings import SalesforceSettings as Told
+
+    return Told(
+        login_url=settings.login_url,
+        client_id=settings.client_id or "",
+        auth=settings.auth,
+        username=settings.username,
+        private_key=settings.private_key.get_secret_value() if settings.private_key else None,
+        client_secret=settings.client_secret.get_secret_value() if settings.client_secret else None,
+        audience=settings.audience,
+        ca_bundle=str(settings.ca_bundle) if settings.ca_bundle else None,
+        api_version=settings.api_version,
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+        portal_url=settings.portal_url,
+    )
+
+
 def _opened(url: str, key: str) -> Database:
     try:
         return open_database(url)
@@ -172,24 +195,8 @@ def _connector(name: str, settings: DestinationSettings) -> Connector:
 
 def _salesforce(settings: SalesforceSettings) -> Connector:
     from connectors.salesforce.connector import SalesforceConnector
-    from connectors.salesforce.settings import SalesforceSettings as Told
 
-    return SalesforceConnector(
-        Told(
-            login_url=settings.login_url,
-            client_id=settings.client_id or "",
-            auth=settings.auth,
-            username=settings.username,
-            private_key=settings.private_key.get_secret_value() if settings.private_key else None,
-            client_secret=settings.client_secret.get_secret_value() if settings.client_secret else None,
-            audience=settings.audience,
-            ca_bundle=str(settings.ca_bundle) if settings.ca_bundle else None,
-            api_version=settings.api_version,
-            connect_timeout=settings.connect_timeout,
-            read_timeout=settings.read_timeout,
-            portal_url=settings.portal_url,
-        )
-    )
+    return SalesforceConnector(salesforce_settings(settings))
 
 
 def _portal(name: str, settings: PortalSettings) -> Connector:

@@ -5,7 +5,8 @@ a job twice, and a busy executor drops what it missed.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -27,6 +28,8 @@ class Reconciler:
     def __init__(self, database: Database, destinations: Sequence[Destination]) -> None:
         self._database, self._destinations = database, destinations
         self._wake, self._stop = threading.Event(), threading.Event()
+        #: Since when it compares one destination, on the monotonic clock; None while it rests.
+        self._busy_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
         self._thread.start()
 
@@ -47,7 +50,14 @@ class Reconciler:
             if self._stop.is_set():
                 return
             for destination in self._destinations:
+                self._busy_since = time.monotonic()
                 self._compare(destination)
+            self._busy_since = None
+
+    def busy_seconds(self) -> float:
+        """Return how long it has been at the destination at hand; 0 while it rests."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
 
     def _compare(self, destination: Destination) -> None:
         if self._stop.is_set():
@@ -64,18 +74,45 @@ class Reconciler:
             tell("reconcile.finished", destination=destination.name, checked=found.checked, differing=differing)
 
 
+class Heartbeats:
+    """When each job of this process last gave a sign of life: what `/readyz` asks."""
+
+    def __init__(self) -> None:
+        self._watched: list[tuple[Callable[[], Mapping[str, float]], float]] = []
+
+    def watch(self, quiet_seconds: Callable[[], Mapping[str, float]], most: float) -> None:
+        """Ask this for how long each of some jobs has been quiet; more than `most` seconds is too long."""
+        self._watched.append((quiet_seconds, most))
+
+    def stalled(self) -> list[str]:
+        """Return the jobs that have been quiet for too long."""
+        return sorted(name for ask, most in self._watched for name, seconds in ask().items() if seconds > most)
+
+
 def start_scheduler(
-    settings: JobsSettings, wake_workers: Callable[[], None], wake_reconciler: Callable[[], None]
-) -> BackgroundScheduler:
+    settings: JobsSettings, wake_workers: Callable[[], None], wake_reconciler: Callable[[], None],
+    heartbeats: Heartbeats | None = None,
+) -> BackgroundScheduler:  # fmt: skip
     """Start ticking as the settings say; `shutdown()` ends it."""
+    ticked = time.monotonic()
+
+    def tick() -> None:
+        nonlocal ticked
+        ticked = time.monotonic()
+        wake_workers()
+
     scheduler = BackgroundScheduler(
         timezone="UTC",
         # A tick that was missed is made up for once, however late.
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
     )
     # A person's clock; the workers also look by themselves every [delivery] poll_seconds.
-    scheduler.add_job(wake_workers, IntervalTrigger(seconds=settings.deliver_seconds), id="deliver")
+    scheduler.add_job(tick, IntervalTrigger(seconds=settings.deliver_seconds), id="deliver")
     if settings.reconcile:
         scheduler.add_job(wake_reconciler, CronTrigger.from_crontab(settings.reconcile, "UTC"), id="reconcile")
     scheduler.start()
+    if heartbeats is not None:
+        # Between two ticks it rests.
+        quiet = settings.deliver_seconds + settings.stalled_seconds
+        heartbeats.watch(lambda: {"scheduler": time.monotonic() - ticked}, quiet)
     return scheduler

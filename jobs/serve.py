@@ -2,8 +2,9 @@
 
 import os
 import socket
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -11,15 +12,23 @@ from typing import TYPE_CHECKING, NoReturn
 import structlog
 
 from connectors.portal.store import PortalStore
+from consent.business_days import federal_holidays
 from jobs.build import Parts, assembled
 from jobs.exits import Exit, Problem
 from jobs.logs import configure_logs
+from jobs.scheduler import Heartbeats, Reconciler, start_scheduler
 from sync.intake import Intake
+from sync.notices import Announcer, Listener
 
 if TYPE_CHECKING:
     from fastapi import APIRouter, FastAPI
 
 log = structlog.get_logger()
+
+Wake = Callable[[Collection[str]], None]
+
+#: Reading back one large destination may take so long.
+_RECONCILE_SECONDS = 6 * 3600.0
 
 
 def run_server(
@@ -34,14 +43,19 @@ def run_server(
         if http:
             parts.require_portal_schema()
         listening = _listen(host or server.host, server.port if port is None else port) if http else None
-        wake = stack.enter_context(_deliveries(parts)) if jobs else _nobody
+        heartbeats = Heartbeats()
+        wake = stack.enter_context(_deliveries(parts, heartbeats)) if jobs else _nobody
         if listening is None or token is None:
             log.info("jobs.started", pid=os.getpid())
             _wait_for_signal()
-        intake = Intake(parts.database, committed=wake)
+        # Half a second to load: the first text that needs it must not wait for it, and everyone else with it.
+        threading.Thread(target=federal_holidays, name="calendar").start()
+        announcer = Announcer(parts.database)
+        stack.callback(announcer.close)
+        intake = Intake(parts.database, committed=_both(wake, announcer.announce))
         stack.callback(intake.close)
         with listening:
-            _serve_http(parts, intake, token, listening)
+            _serve_http(parts, intake, token, listening, heartbeats)
 
 
 def portal_routers(parts: Parts, token: str) -> "list[APIRouter]":
@@ -62,7 +76,7 @@ def portal_routers(parts: Parts, token: str) -> "list[APIRouter]":
         raise Problem(Exit.SETTINGS, f"server.portal_secret: {error}") from error
 
 
-def _serve_http(parts: Parts, intake: Intake, token: str, listening: socket.socket) -> None:
+def _serve_http(parts: Parts, intake: Intake, token: str, listening: socket.socket, heartbeats: Heartbeats) -> None:
     import uvicorn
 
     from jobs.api import Token, create_app
@@ -75,6 +89,7 @@ def _serve_http(parts: Parts, intake: Intake, token: str, listening: socket.sock
         max_body_bytes=server.max_body_bytes,
         routers=portal_routers(parts, token),
         is_stopping=lambda: running.should_exit,
+        stalled=heartbeats.stalled,
     )
     running = uvicorn.Server(
         uvicorn.Config(
@@ -96,20 +111,23 @@ def _serve_http(parts: Parts, intake: Intake, token: str, listening: socket.sock
 
 
 @contextmanager
-def _deliveries(parts: Parts) -> Iterator[Callable[[], None]]:
+def _deliveries(parts: Parts, heartbeats: Heartbeats) -> Iterator[Wake]:
     """Run workers and scheduled jobs, and give the function that wakes the workers."""
-    from jobs.scheduler import Reconciler, start_scheduler
     from sync.workers import Workers
 
-    delivery = parts.settings.delivery
+    delivery, quiet = parts.settings.delivery, parts.settings.jobs.stalled_seconds
     parts.prepare()
     workers = Workers(parts.database, parts.destinations, parts.rules, poll_seconds=delivery.poll_seconds)
     workers.start()
     reconciler = Reconciler(parts.database, parts.destinations)
-    scheduler = start_scheduler(parts.settings.jobs, workers.wake, reconciler.wake)
+    heartbeats.watch(lambda: {f"delivery to {name}": idle for name, idle in workers.idle_seconds().items()}, quiet)
+    heartbeats.watch(lambda: {"reconcile": reconciler.busy_seconds()}, quiet + _RECONCILE_SECONDS)
+    scheduler = start_scheduler(parts.settings.jobs, workers.wake, reconciler.wake, heartbeats)
+    listener = Listener(parts.database, workers.wake)
     try:
         yield workers.wake
     finally:
+        listener.close()
         scheduler.shutdown(wait=False)
         reconciler.end(delivery.drain_seconds)
         if not workers.drain(delivery.drain_seconds):
@@ -149,5 +167,13 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _nobody() -> None:
-    """Wake nobody: deliveries run in another process, which polls."""
+def _nobody(_organizations: Collection[str]) -> None:
+    """Wake nobody here: deliveries run in another process, which is told of it or polls."""
+
+
+def _both(first: Wake, second: Wake) -> Wake:
+    def call(organizations: Collection[str]) -> None:
+        first(organizations)
+        second(organizations)
+
+    return call

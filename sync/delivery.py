@@ -8,11 +8,10 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from itertools import groupby
 from typing import assert_never
 
 import structlog
@@ -21,14 +20,15 @@ from sqlalchemy import Connection
 from consent.database import Database, run
 from consent.entry import Entry
 from consent.kinds import Lane
-from consent.ledger import Head, newest_head, read_lane, read_positions
-from sync import leases, receipts
+from consent.ledger import Head, newest_head, read_lane
+from sync import leases, pushing, receipts
 from sync.clock import database_now
 from sync.destinations import Destination, suspend
+from sync.late import aside, try_again
 from sync.leases import Keeper, Lease
+from sync.owed import unclosed
 from sync.port import Batch, Delay, Outcome, Receipt, Refusal, Statement, SuspendedError, TransientError
-from sync.receipts import SetAside
-from sync.retry import LONGEST_SECONDS, delay
+from sync.retry import delay
 
 log = structlog.get_logger()
 
@@ -40,7 +40,7 @@ class End(Enum):
     """How a tenure ended."""
 
     IDLE = auto()  # nothing more is owed, or due
-    SLICE = auto()  # its time is over, another ledger's turn
+    SLICE = auto()  # another ledger's turn
     AWAY = auto()  # the destination was away
     SUSPENDED = auto()  # the destination refuses us
     LOST = auto()  # another process took over
@@ -55,6 +55,8 @@ class Tenure:
     settled: int = 0
     refused: int = 0
     set_aside: int = 0
+    #: True where the destination had been away for this ledger and is back.
+    recovered: bool = False
     code: str = ""
     advice: str = ""
 
@@ -67,7 +69,7 @@ class Rules:
     suspend_after: int = 50
     lease_seconds: float = 15.0
     #: How long one ledger may keep a destination while others wait.
-    slice_seconds: float = 1.0
+    slice_seconds: float = 0.5
     #: An entry that fails alone this often becomes a dead letter.
     attempts: int = 12
 
@@ -94,35 +96,43 @@ class _Lane:
 
 def deliver(
     database: Database, destination: Destination, lease: Lease, keeper: Keeper, rules: Rules, stop: threading.Event,
-    *, everything: bool = False, until: float | None = None,
+    *, everything: bool = False, make_room: Callable[[], bool] | None = None,
 ) -> Tenure:  # fmt: skip
     """Work one lease until nothing is owed, and say how it ended.
 
-    `everything` tries all that is set aside once, due or not. `until` is a time of the monotonic clock
-    after which the tenure makes room for others.
+    `everything` tries all that is set aside once, due or not. `make_room` is asked between batches whether this
+    ledger's turn is over.
     """
-    return _Delivery(database, destination, lease, keeper, rules, stop, everything, until).run()
+    return _Delivery(database, destination, lease, keeper, rules, stop, everything, make_room).run()
 
 
 class _Delivery:
     def __init__(
         self, database: Database, destination: Destination, lease: Lease, keeper: Keeper, rules: Rules,
-        stop: threading.Event, everything: bool, until: float | None,
+        stop: threading.Event, everything: bool, make_room: Callable[[], bool] | None,
     ) -> None:  # fmt: skip
         self._database, self._destination, self._lease, self._keeper = database, destination, lease, keeper
-        self._rules, self._stop, self._everything, self._until = rules, stop, everything, until
+        self._rules, self._stop, self._everything, self._make_room = rules, stop, everything, make_room
         self._connector, self._capacity = destination.connector, destination.connector.capacity
         self._tenure = Tenure()
         self._lanes: list[_Lane] = []
         self._looked = 0.0
         self._lost = threading.Event()
         self._recovered = lease.attempts == 0
+        # It failed as a whole the last time: look whether one entry makes it fail. Where a repeat leaves a second
+        # file behind (an archive), nothing is brought again only to see.
+        self._careful = lease.attempts > 0 and not self._capacity.ordered
 
     def run(self) -> Tenure:
         self._lost = self._keeper.keep(self._lease)
         try:
             self._open()
-            self._late()
+            self._count(
+                try_again(
+                    self._database, self._destination, self._lease, self._push, self._rules.attempts, self._must_end,
+                    everything=self._everything,
+                )
+            )  # fmt: skip
             self._ahead()
             self._close()
         except TransientError as error:
@@ -203,31 +213,27 @@ class _Delivery:
             entries = read_lane(tx, self._lease.organization, lane.name, lane.ahead, self._capacity.batch)
         batch = Batch(self._lease.organization, lane.name, entries)
         first, lane.ahead = lane.ahead, lane.ahead + len(entries)
+        bring = self._push if not lane.pushes else self._push_plainly
         if pool is not None:
-            return _Push(first, entries, pool.submit(self._push, batch))
+            return _Push(first, entries, pool.submit(bring, batch))
         done: Future[Sequence[Outcome]] = Future()
         try:
-            done.set_result(self._push(batch))
+            done.set_result(bring(batch))
         except (TransientError, SuspendedError) as error:
             done.set_exception(error)
         return _Push(first, entries, done)
 
     def _push(self, batch: Batch) -> Sequence[Outcome]:
-        """Push; a fault of our own in one entry is that entry's refusal."""
-        try:
-            return self._connector.push(batch)
-        except (TransientError, SuspendedError):
-            raise
-        except Exception as error:
-            if len(batch.entries) > 1:
-                middle = len(batch.entries) // 2
-                front = self._push(_part(batch, batch.entries[:middle]))
-                if len(front) < middle:
-                    return front
-                return [*front, *self._push(_part(batch, batch.entries[middle:]))]
-            log.exception("push.failed", destination=self._destination.name, entry=batch.entries[0].id)
-            advice = "our connector failed on this entry: report it with the log line push.failed, then retry it"
-            return [Refusal(f"unexpected {type(error).__name__}", advice)]
+        """Push the first of a lane's batches, or late ones: after an outage, around what may have caused it."""
+        if not self._careful:
+            return self._push_plainly(batch)
+        lane = next(lane for lane in self._lanes if lane.name == batch.lane)
+        with self._database.read() as tx:
+            before = read_lane(tx, batch.organization, batch.lane, lane.cursor - 1, 1) if lane.cursor else []
+        return pushing.push_around(self._push_plainly, batch, before[0] if before else None)
+
+    def _push_plainly(self, batch: Batch) -> Sequence[Outcome]:
+        return pushing.push(self._connector, self._destination.name, batch)
 
     def _settle_done(self, lane: _Lane) -> None:
         """Settle the contiguous prefix of a lane's pushes that were answered."""
@@ -267,70 +273,17 @@ class _Delivery:
         with self._database.write() as tx:
             now = leases.fence(tx, self._lease)
             receipts.write_receipt(tx, organization, name, lane.name, push.first, outcomes, now, self._lease.fence)
-            failed = [(entry, outcome) for entry, outcome in zip(push.entries, outcomes, strict=False)
-                      if not isinstance(outcome, Receipt)]  # fmt: skip
-            receipts.set_aside(tx, [self._aside(entry, outcome, 1, now, now) for entry, outcome in failed])
+            failed = [
+                aside(name, entry, outcome, now, attempts=self._rules.attempts, since=now)
+                for entry, outcome in zip(push.entries, outcomes, strict=False) if not isinstance(outcome, Receipt)
+            ]  # fmt: skip
+            receipts.set_aside(tx, failed)
             self._note_recovered(tx)
         lane.cursor = push.first + len(outcomes)
         self._count(outcomes)
         log.info(
             "batch.settled", destination=name, organization=organization, lane=lane.name, first=push.first,
             count=len(outcomes), failed=len(failed), seconds=round(time.monotonic() - started, 4),
-        )  # fmt: skip
-
-    # --- behind the cursors -----------------------------------------------------------------------------------
-
-    def _late(self) -> None:
-        """Try again what was set aside and is due, each once, a page at a time."""
-        organization, name = self._lease.organization, self._destination.name
-        taken = {lane.name for lane in self._lanes}
-        with self._database.read() as tx:
-            now = database_now(tx)
-        beyond = now + int(LONGEST_SECONDS * 1_000_000)
-        until, after = None if self._everything else now, ("", -1)
-        while not self._must_end():
-            with self._database.read() as tx:
-                waiting = receipts.due(tx, organization, name, until=until, never_after=beyond, after=after)
-            if not waiting:
-                return
-            after = waiting[-1].lane, waiting[-1].pos
-            for lane, asides in groupby(waiting, key=lambda aside: aside.lane):
-                mine = list(asides) if lane in taken else []
-                for at in range(0, len(mine), self._capacity.batch):
-                    if not self._must_end():
-                        self._push_late(lane, mine[at : at + self._capacity.batch])
-
-    def _push_late(self, lane: str, asides: Sequence[SetAside]) -> None:
-        organization, name = self._lease.organization, self._destination.name
-        with self._database.read() as tx:
-            entries = read_positions(tx, organization, lane, [aside.pos for aside in asides])
-        outcomes = self._push(Batch(organization, lane, entries, late=True))
-        with self._database.write() as tx:
-            now = leases.fence(tx, self._lease)
-            answered = list(zip(asides, entries, outcomes, strict=False))
-            got = {entry.pos: outcome for _, entry, outcome in answered if isinstance(outcome, Receipt)}
-            receipts.write_late_receipts(tx, organization, name, lane, got, now, self._lease.fence)
-            again = [self._aside(entry, outcome, aside.attempts + 1, now, aside.since)
-                     for aside, entry, outcome in answered if not isinstance(outcome, Receipt)]  # fmt: skip
-            receipts.set_aside(tx, again)
-        self._count(outcomes)
-
-    def _aside(self, entry: Entry, outcome: Outcome, attempts: int, now: int, since: int) -> SetAside:
-        organization, name = self._lease.organization, self._destination.name
-        match outcome:
-            case Refusal(code=code, advice=advice):
-                state, due_at = "refused", now
-                log.warning("entry.refused", destination=name, entry=entry.id, code=code)
-            case Delay(code=code, advice=advice, retry_after=after):
-                state = "waiting" if attempts < self._rules.attempts else "refused"
-                due_at = now + int(delay(attempts, random.random(), retry_after=after) * 1_000_000)  # noqa: S311 (jitter)
-                log.info("entry.set_aside", destination=name, entry=entry.id, code=code, attempts=attempts)
-            case Receipt():
-                raise AssertionError("a receipt is not set aside")
-            case _:
-                assert_never(outcome)
-        return SetAside(
-            organization, name, entry.lane, entry.pos, entry.seq, state, attempts, due_at, since, code, advice
         )  # fmt: skip
 
     # --- the end of a tenure ----------------------------------------------------------------------------------
@@ -341,11 +294,11 @@ class _Delivery:
             return
         organization, name = self._lease.organization, self._destination.name
         with self._database.read() as tx:
+            if not unclosed(tx, self._destination, organization):
+                return
             now = database_now(tx)
             newest = max(receipts.newest_settled_at(tx, organization, name, lane.name) for lane in self._lanes)
             head = newest_head(tx, organization)
-        if newest <= self._lease.closed_at and now - self._lease.closed_at < 86_400_000_000:
-            return
         lanes = {lane.name: (head.lanes[lane.name], lane.cursor) for lane in self._lanes}
         statement = Statement(organization, head.size, head.root, lanes, head.recorded_at)
         self._connector.close(statement)
@@ -354,7 +307,7 @@ class _Delivery:
             run(
                 tx,
                 "UPDATE lease SET closed_at = ? WHERE organization = ? AND destination = ?",
-                [now, organization, name],
+                [max(now, newest), organization, name],
             )
             self._note_recovered(tx)
 
@@ -384,7 +337,7 @@ class _Delivery:
             WHERE organization = ? AND destination = ? AND fence = ?""",
             [self._lease.organization, self._destination.name, self._lease.fence],
         )
-        self._recovered = True
+        self._recovered = self._tenure.recovered = True
         if not self._still_away(tx):  # no other ledger waits for it: the outage is over
             log.warning("destination.back", destination=self._destination.name)
 
@@ -397,7 +350,7 @@ class _Delivery:
             self._ended(End.LOST)
         elif self._stop.is_set():
             self._ended(End.STOPPED)
-        elif self._until is not None and time.monotonic() > self._until:
+        elif self._make_room is not None and self._make_room():
             self._ended(End.SLICE)
         return self._tenure.end is not End.IDLE
 
@@ -417,7 +370,3 @@ class _Delivery:
     def _size(self, lane: _Lane) -> int:
         head: Head = self._head
         return head.lanes[lane.name]
-
-
-def _part(batch: Batch, entries: Sequence[Entry]) -> Batch:
-    return Batch(batch.organization, batch.lane, entries, batch.late)

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from consent.database import Database, fetch, metadata, run
 from sync.clock import clock
+from sync.retry import LONGEST_SECONDS
 
 log = structlog.get_logger()
 
@@ -55,15 +56,20 @@ class Lease:
 
 
 def take(tx: Connection, organization: str, destination: str, holder: str, seconds: float) -> Lease | None:
-    """Take the lease if nobody alive holds it."""
+    """Take the lease if nobody alive holds it.
+
+    One that runs far longer than a lease can is a dead worker's, from before the database's clock was set back; a
+    living one renews it on the new time.
+    """
     now, life = clock(tx), int(seconds * 1_000_000)
+    beyond = life + int(LONGEST_SECONDS * 1_000_000)
     row = run(
         tx,
         f"""INSERT INTO lease (organization, destination, holder, fence, until) VALUES (?, ?, ?, 1, {now} + ?)
         ON CONFLICT (organization, destination) DO UPDATE
         SET holder = excluded.holder, fence = lease.fence + 1, until = excluded.until
-        WHERE lease.until <= {now} RETURNING fence, attempts, closed_at""",
-        [organization, destination, holder, life],
+        WHERE lease.until <= {now} OR lease.until > {now} + ? RETURNING fence, attempts, closed_at""",
+        [organization, destination, holder, life, beyond],
     ).first()
     return Lease(organization, destination, holder, row.fence, row.attempts, row.closed_at) if row else None
 
@@ -91,6 +97,19 @@ def release(tx: Connection, lease: Lease) -> None:
         "UPDATE lease SET until = 0 WHERE organization = ? AND destination = ? AND fence = ?",
         [lease.organization, lease.destination, lease.fence],
     )
+
+
+def hurry(database: Database, destination: str) -> None:
+    """Let a destination that is back be tried at once for every ledger, instead of each in its own time."""
+    with database.write() as tx:
+        # In whatever order others lock these rows: one that is being worked needs no hurry.
+        suffix = " FOR UPDATE SKIP LOCKED" if tx.dialect.name == "postgresql" else ""
+        run(
+            tx,
+            f"""UPDATE lease SET due_at = 0 WHERE destination = ? AND organization IN (
+                SELECT organization FROM lease WHERE destination = ? AND attempts > 0{suffix})""",
+            [destination, destination],
+        )
 
 
 def seconds_left(tx: Connection, organization: str, destination: str) -> float:

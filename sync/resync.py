@@ -22,15 +22,18 @@ from consent.kinds import SYSTEM, Kind
 from consent.ledger import append, create_ledger, ledgers, read_lane, read_positions
 from consent.values import Record
 from sync import leases, receipts
+from sync.budgets import calls_left, seconds_per_call
 from sync.clock import database_now
 from sync.delivery import Rules, deliver
 from sync.destinations import Destination
 from sync.leases import Keeper
 from sync.port import Batch, Delay, Outcome, Receipt, Refusal
-from sync.reconcile import reconcile, to_repair
+from sync.reconcile import Reconciled, reconcile, to_repair
 from sync.workers import holder_name
 
 log = structlog.get_logger()
+
+_NOTHING = 2**62  # behind the end of any lane
 
 resync_table = Table(
     "resync",
@@ -53,6 +56,8 @@ class Only(StrEnum):
     MISSING = "missing"
     DRIFTED = "drifted"
     UNSETTLED = "unsettled"
+    #: Missing, drifted and unsettled at once: what a repair brings.
+    DIFFERING = "differing"
     REFUSED = "refused"
     ALL = "all"
 
@@ -99,21 +104,27 @@ class Resynced:
     refused: int = 0
     set_aside: int = 0
     dry_run: bool = False
-    seconds: float = 0.0
+    #: What it took; in a dry run what it would take, None where nothing tells.
+    seconds: float | None = 0.0
     differences: dict[str, int] = field(default_factory=dict)
+    #: Entries to look at in all, and those that were.
+    total: int = 0
+    seen: int = 0
+    #: In a dry run: how many calls are left today, None where the destination doesn't count them.
+    calls_left: int | None = None
 
 
 def resync(
     database: Database, destination: Destination, filters: Filters, rules: Rules, *, actor: str, now: int,
     dry_run: bool = False, resume: str | None = None, stop: threading.Event | None = None,
-    progress: Callable[[Resynced], None] | None = None,
+    progress: Callable[[Resynced], None] | None = None, found: Reconciled | None = None,
 ) -> Resynced:  # fmt: skip
-    """Bring the entries that match to a destination again.
+    """Bring the entries that match to a destination again; `found` saves reading it back once more.
 
     Raises AlreadyRunningError, LookupError (no such run to resume), and what the connector raises
     (what was pushed until then counts, and `resume` goes on from there).
     """
-    work = _Resync(database, destination, filters, rules, stop or threading.Event(), progress)
+    work = _Resync(database, destination, filters, rules, stop or threading.Event(), progress, found)
     if dry_run:
         return work.count()
     return work.run(resume, actor, now)
@@ -122,14 +133,16 @@ def resync(
 class _Resync:
     def __init__(
         self, database: Database, destination: Destination, filters: Filters, rules: Rules, stop: threading.Event,
-        progress: Callable[[Resynced], None] | None,
+        progress: Callable[[Resynced], None] | None, found: Reconciled | None,
     ) -> None:  # fmt: skip
         self._database, self._destination, self._filters = database, destination, filters
-        self._rules, self._stop, self._progress = rules, stop, progress
+        self._rules, self._stop, self._progress, self._found = rules, stop, progress, found
         self._connector, self._capacity = destination.connector, destination.connector.capacity
         self._result = Resynced("", destination.name)
         self._after = ("", "", -1)
         self._holder = holder_name()
+        # Entries of a page, which is pushed under one lease: enough that hardly anything waits at its end.
+        self._page = self._capacity.batch * (4 * self._capacity.in_flight if self._capacity.in_flight > 1 else 1)
 
     def count(self) -> Resynced:
         """Say what a run would do."""
@@ -137,18 +150,16 @@ class _Resync:
         for page in self._pages():
             self._result.matched += len(page)
             self._result.calls += -(-len(page) // self._capacity.batch)
+        self._result.calls_left = calls_left(self._destination)
+        per_call = seconds_per_call(self._database, self._destination)
+        self._result.seconds = None if per_call is None else round(self._result.calls * per_call, 1)
         return self._result
 
     def run(self, resume: str | None, actor: str, now: int) -> Resynced:
         started = time.monotonic()
         keeper = Keeper(self._database, self._rules.lease_seconds)
         # One resync or repair of a destination at a time: a lease like any other, on no ledger.
-        with self._database.write() as tx:
-            right = leases.take(
-                tx, "*", f"resync {self._destination.name}"[:64], self._holder, self._rules.lease_seconds
-            )
-        if right is None:
-            raise AlreadyRunningError("another resync or repair of this destination is running")
+        right = self._take_right(wait=resume is not None)
         keeper.keep(right)
         try:
             self._begin(resume, actor, now)
@@ -165,6 +176,18 @@ class _Resync:
         log.info("resync.finished", destination=self._destination.name, run=self._result.run, taken=self._result.taken)
         return self._result
 
+    def _take_right(self, *, wait: bool) -> leases.Lease:
+        """Take the right to be the one resync; whoever resumes a run that was killed waits its lease out."""
+        name, until = f"resync {self._destination.name}"[:64], time.monotonic()
+        until += self._rules.lease_seconds + 1 if wait else 0
+        while True:
+            with self._database.write() as tx:
+                right = leases.take(tx, "*", name, self._holder, self._rules.lease_seconds)
+            if right is not None:
+                return right
+            if time.monotonic() >= until or self._stop.wait(0.1):
+                raise AlreadyRunningError("another resync or repair of this destination is running")
+
     def _begin(self, resume: str | None, actor: str, now: int) -> None:
         with self._database.write() as tx:
             if resume is not None:
@@ -176,6 +199,8 @@ class _Resync:
                          "run": self._result.run, "only": self._filters.only.value}  # fmt: skip
                 append(tx, SYSTEM, [Record(Kind.OPERATION, now, facts, {})], now)
         self._note("running")
+        log.info("resync.started", destination=self._destination.name, run=self._result.run)
+        self._tell()
 
     def _restore(self, tx: Connection, name: str) -> None:
         row = run(tx, "SELECT * FROM resync WHERE run = ? AND destination = ?", [name, self._destination.name]).first()
@@ -205,23 +230,30 @@ class _Resync:
             yield from self._all()
 
     def _all(self) -> Iterator[list[Entry]]:
-        size = self._capacity.batch * max(1, self._capacity.in_flight)
         with self._database.read() as tx:
             names = [name for name in ledgers(tx)
                      if self._destination.takes(name) and self._filters.organization in (None, name)]  # fmt: skip
-        for name in names:
-            for lane in sorted(self._destination.lanes):
+            # By (ledger, lane): the first position to look at, and one past the last.
+            ways = {
+                (name, lane): (self._first(name, lane), receipts.cursor(tx, name, self._destination.name, lane))
+                for name in names for lane in sorted(lane.value for lane in self._destination.lanes)
+            }  # fmt: skip
+        self._result.total = sum(max(0, end - first) for first, end in ways.values())
+        for (name, lane), (first, end) in ways.items():
+            for start in range(first, end, self._page):
                 with self._database.read() as tx:
-                    end = receipts.cursor(tx, name, self._destination.name, lane)
-                first = self._after[2] + 1 if (name, lane) == self._after[:2] else 0
-                if (name, lane.value) < self._after[:2]:
-                    continue
-                while first < end:
-                    with self._database.read() as tx:
-                        page = read_lane(tx, name, lane, first, min(size, end - first))
-                    first = page[-1].pos + 1
-                    if chosen := [entry for entry in page if self._filters.match(entry)]:
-                        yield chosen
+                    page = read_lane(tx, name, lane, start, min(self._page, end - start))
+                self._result.seen += len(page)
+                if chosen := [entry for entry in page if self._filters.match(entry)]:
+                    yield chosen
+                else:
+                    self._tell()
+
+    def _first(self, organization: str, lane: str) -> int:
+        """Return the first position that an earlier run has left to do."""
+        if (organization, lane) == self._after[:2]:
+            return self._after[2] + 1
+        return 0 if (organization, lane) > self._after[:2] else _NOTHING
 
     def _refused(self) -> Iterator[list[Entry]]:
         with self._database.read() as tx:
@@ -233,18 +265,22 @@ class _Resync:
         yield from self._at(positions)
 
     def _differing(self) -> Iterator[list[Entry]]:
-        found = reconcile(self._database, self._destination, organization=self._filters.organization,
-                          most=1_000_000, stop=self._stop)  # fmt: skip
-        wanted = [d for d in found.differences if d.problem.value == self._filters.only.value]
+        found = self._found or reconcile(
+            self._database, self._destination, organization=self._filters.organization, most=1_000_000,
+            stop=self._stop,
+        )  # fmt: skip
+        any_ = self._filters.only is Only.DIFFERING
+        wanted = [d for d in found.differences if any_ or d.problem.value == self._filters.only.value]
         self._result.differences = {d.problem.value: found.count(d.problem) for d in found.differences}
         yield from self._at(to_repair(wanted))
 
     def _at(self, positions: dict[tuple[str, str], list[int]]) -> Iterator[list[Entry]]:
-        size = self._capacity.batch * max(1, self._capacity.in_flight)
+        self._result.total = sum(map(len, positions.values()))
         for (organization, lane), wanted in sorted(positions.items()):
-            for at in range(0, len(wanted), size):
+            for at in range(0, len(wanted), self._page):
                 with self._database.read() as tx:
-                    page = read_positions(tx, organization, lane, wanted[at : at + size])
+                    page = read_positions(tx, organization, lane, wanted[at : at + self._page])
+                self._result.seen += len(page)
                 if chosen := [entry for entry in page if self._filters.match(entry)]:
                     yield chosen
 
@@ -270,6 +306,9 @@ class _Resync:
         self._result.calls += len(batches)
         self._after = (organization, lane, page[-1].pos)
         self._note("running")
+        self._tell()
+
+    def _tell(self) -> None:
         if self._progress is not None:
             self._progress(replace(self._result))
 

@@ -5,31 +5,44 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from consent.canonical import timestamp
 from consent.database import Database, run
 from consent.ledger import ledgers, newest_head, read_lane
+from consent.reviews import backlogs
 from sync import receipts
+from sync.budgets import budget_of
 from sync.clock import database_now
 from sync.destinations import Destination, Standing, State, standings
-from sync.workers import Owed, aside_counts, owed
+from sync.owed import Owed, aside_counts, owed_everywhere
 
 
 def status(database: Database, destinations: Sequence[Destination]) -> dict[str, Any]:
-    """Return `{"destinations": […], "ledgers": […]}` as `assent status --json` prints it."""
+    """Return `{"destinations": […], "ledgers": […], "reviews": […]}` as `assent status --json` prints it."""
     with database.read() as tx:
         known = {standing.name: standing for standing in standings(tx)}
         names = ledgers(tx)
         configured = {destination.name: destination for destination in destinations}
-        rows = [_row(tx, destination, known.get(destination.name), names) for destination in destinations]
+        rows = [_row(tx, destination, known.get(destination.name)) for destination in destinations]
         rows += [_removed(standing) for name, standing in known.items() if name not in configured]
         heads = [newest_head(tx, name) for name in names]
+        waiting = backlogs(tx, database_now(tx))
     return {
         "destinations": rows,
         "ledgers": [{"organization": h.organization, "size": h.size, "root": h.root.hex()} for h in heads],
+        "reviews": [
+            {
+                "organization": one.organization,
+                "open": one.open,
+                "overdue": one.overdue,
+                "next_due_at": timestamp(one.next_due_at),
+            }
+            for one in waiting
+        ],
     }
 
 
-def _row(tx: Connection, destination: Destination, standing: Standing | None, names: Sequence[str]) -> dict[str, Any]:
-    shares = [owed(tx, destination, name) for name in names if destination.takes(name)]
+def _row(tx: Connection, destination: Destination, standing: Standing | None) -> dict[str, Any]:
+    shares = owed_everywhere(tx, destination)
     behind = sum(share.count for share in shares)
     asides = aside_counts(tx, destination.name)
     away = run(
@@ -49,7 +62,14 @@ def _row(tx: Connection, destination: Destination, standing: Standing | None, na
         "set_aside": asides.get("waiting", 0),
         "refused": asides.get("refused", 0),
         "reason": reason,
+        "budget": _budget(destination),
     }
+
+
+def _budget(destination: Destination) -> dict[str, int] | None:
+    """Return what is known of today's API calls; the remote's own words for more of it stand beside."""
+    budget = budget_of(destination)
+    return None if budget is None else {"used": budget.used, "limit": budget.limit, **budget.details}
 
 
 def _state(standing: Standing | None, behind: int, away: int, trouble: str) -> tuple[str, str | None]:
@@ -84,5 +104,5 @@ def _skipped(tx: Connection, destination: Destination, shares: Sequence[Owed]) -
 def _removed(standing: Standing) -> dict[str, Any]:
     return {
         "name": standing.name, "state": standing.state.value, "owed": 0, "oldest_owed_seconds": None, "delivered": 0,
-        "set_aside": 0, "refused": 0, "reason": standing.advice,
+        "set_aside": 0, "refused": 0, "reason": standing.advice, "budget": None,
     }  # fmt: skip

@@ -1,46 +1,38 @@
 """Who works what, when: a thread a destination that goes round the ledgers which owe it something.
 
-A commit wakes the threads of its own process; polling is the safety net, and finds what other processes wrote,
-what became due, and what a dead worker left. `sync_now` does the same once, and waits for others to finish.
+A commit names its ledgers, and these go first: what was just said never waits for a backlog. Behind them the ledgers
+with a backlog take turns. Looking at all ledgers is the safety net: it finds what nobody announced, what became due,
+and what a dead worker left.
 """
 
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Collection, Sequence
 
 import structlog
-from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from consent.database import Database, DatabaseError, explain, run
-from consent.ledger import ledgers, newest_head
-from sync import leases, receipts
-from sync.clock import clock, database_now
+from consent.database import Database
+from sync import leases
+from sync.clock import database_now
 from sync.delivery import End, Rules, Tenure, deliver
 from sync.destinations import Destination, State, register, standing, wake_suspended
 from sync.leases import Keeper
-from sync.retry import LONGEST_SECONDS
+from sync.owed import with_work
 
 log = structlog.get_logger()
 
-
-@dataclass(slots=True)
-class Synced:
-    """What `sync_now` did for one destination."""
-
-    name: str
-    settled: int = 0
-    #: Left over: what lies behind cursors, what waits for its next attempt, what waits for a person.
-    owed: int = 0
-    set_aside: int = 0
-    refused: int = 0
-    #: True if the destination stayed away or refuses us.
-    away: bool = False
-    code: str = ""
-    advice: str = ""
+#: A ledger keeps its turn at least this long, however many others wait: turns cost a few statements.
+_SHORTEST_TURN = 0.05
+#: A destination that was away for so many ledgers in a row is away: the others aren't tried before the next look.
+_AWAY_IN_A_ROW = 3
+#: Looking at all ledgers takes at most this share of a thread's time, however many they are.
+_SHARE_OF_LOOKING = 0.05
+#: A ledger at which we failed ourselves is left alone so long, seconds.
+_AFTER_A_FAULT = 30.0
 
 
 class Workers:
@@ -49,25 +41,28 @@ class Workers:
     def __init__(
         self, database: Database, destinations: Sequence[Destination], rules: Rules, *, poll_seconds: float = 1.0
     ) -> None:
-        self._database, self._destinations, self._rules, self._poll = database, destinations, rules, poll_seconds
+        self._database, self._destinations = database, destinations
         self._keeper = Keeper(database, rules.lease_seconds)
         self._stop = threading.Event()
-        self._wakes = [threading.Event() for _ in destinations]
-        self._threads: list[threading.Thread] = []
         self.holder = holder_name()
+        self._couriers = [
+            _Courier(database, destination, rules, self._keeper, self._stop, self.holder, poll_seconds)
+            for destination in destinations
+        ]
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
         """Begin to deliver."""
         register(self._database, self._destinations)
-        for destination, wake in zip(self._destinations, self._wakes, strict=True):
-            thread = threading.Thread(target=self._go_round, args=(destination, wake), name=f"to-{destination.name}")
+        for courier in self._couriers:
+            thread = threading.Thread(target=courier.go_round, name=f"to-{courier.name}")
             thread.start()
             self._threads.append(thread)
 
-    def wake(self) -> None:
-        """Something was committed: look at once."""
-        for wake in self._wakes:
-            wake.set()
+    def wake(self, organizations: Collection[str] | None = None) -> None:
+        """Something was committed to these ledgers: look at once; None: look at all."""
+        for courier in self._couriers:
+            courier.wake(organizations)
 
     def drain(self, seconds: float) -> bool:
         """Stop taking new batches, settle those in flight, and return whether all ended in time."""
@@ -79,94 +74,10 @@ class Workers:
         self._keeper.end()
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _go_round(self, destination: Destination, wake: threading.Event) -> None:
-        while not self._stop.is_set():
-            wake.clear()
-            more = False
-            try:
-                more = self._round(destination)
-            except DBAPIError as error:
-                log.warning("delivery.database_away", destination=destination.name, error=type(error.orig).__name__)
-                self._stop.wait(1.0)
-            except Exception:
-                log.exception("delivery.failed", destination=destination.name)
-                self._stop.wait(1.0)
-            if not more:
-                wake.wait(self._poll)
-
-    def _round(self, destination: Destination) -> bool:
-        """Work each ledger that owes something for a slice; return whether something is left to do at once."""
-        if not _open_for_work(self._database, destination):
-            return False
-        with self._database.read() as tx:
-            names = [name for name in ledgers(tx) if destination.takes(name)]
-            waiting = [name for name in names if _has_work(tx, destination, name)]
-        more = False
-        for name in waiting:
-            if self._stop.is_set():
-                return False
-            lease = _take(self._database, destination, name, self.holder, self._rules)
-            if lease is None:
-                continue
-            until = time.monotonic() + self._rules.slice_seconds if len(waiting) > 1 else None
-            tenure = deliver(
-                self._database, destination, lease, self._keeper, self._rules, self._stop, until=until
-            )  # fmt: skip
-            more = more or tenure.end is End.SLICE
-        return more
-
-
-def sync_now(
-    database: Database, destinations: Sequence[Destination], rules: Rules, *, stop: threading.Event | None = None,
-    progress: Callable[[str, Tenure], None] | None = None,
-) -> list[Synced]:  # fmt: skip
-    """Deliver all that is owed, and all that is set aside once; destinations side by side, each to its end.
-
-    Waits for another process at work, or for a dead one's lease. A suspended destination is tried once.
-    Raises DatabaseError where the database went away; what was settled until then is.
-    """
-    register(database, destinations, complete=False)
-    keeper = Keeper(database, rules.lease_seconds)
-    ended = stop or threading.Event()
-    results = [Synced(destination.name) for destination in destinations]
-    troubles: list[DBAPIError] = []
-    threads = [
-        threading.Thread(
-            target=_sync_one, args=(database, destination, rules, keeper, ended, synced, troubles, progress)
-        )
-        for destination, synced in zip(destinations, results, strict=True)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    keeper.end()
-    if troubles:
-        raise DatabaseError(explain(troubles[0])) from troubles[0]
-    return results
-
-
-@dataclass(frozen=True, slots=True)
-class Owed:
-    """What one destination is owed of one ledger."""
-
-    organization: str
-    #: By lane: (cursor, size).
-    lanes: dict[str, tuple[int, int]] = field(default_factory=dict)
-
-    @property
-    def count(self) -> int:
-        """Entries behind the cursors."""
-        return sum(size - cursor for cursor, size in self.lanes.values())
-
-
-def owed(tx: Connection, destination: Destination, organization: str) -> Owed:
-    """Return what a destination is owed of a ledger, by one look-up a lane."""
-    head = newest_head(tx, organization)
-    return Owed(organization, {
-        lane.value: (receipts.cursor(tx, organization, destination.name, lane), head.lanes[lane])
-        for lane in destination.lanes
-    })  # fmt: skip
+    def idle_seconds(self) -> dict[str, float]:
+        """Return for each destination how long its thread has given no sign of life."""
+        now = time.monotonic()
+        return {courier.name: now - courier.seen_at for courier in self._couriers}
 
 
 def holder_name() -> str:
@@ -174,128 +85,160 @@ def holder_name() -> str:
     return f"{socket.gethostname()[:24]}-{os.getpid()}-{os.urandom(4).hex()}"
 
 
-def _sync_one(
-    database: Database, destination: Destination, rules: Rules, keeper: Keeper, stop: threading.Event, synced: Synced,
-    troubles: list[DBAPIError], progress: Callable[[str, Tenure], None] | None,
-) -> None:  # fmt: skip
-    try:
-        wake_suspended(database, destination.name, now_due=True)
-        with database.read() as tx:
-            state = standing(tx, destination.name)
-            names = [name for name in ledgers(tx) if destination.takes(name)]
-        if state.state is State.PAUSED:
-            synced.away, synced.code = True, "paused"
-            synced.advice = f"paused by a person: run `assent destination resume {destination.name}`"
-        holder = holder_name()
-        for name in [] if synced.away else names:
-            tenure = _sync_ledger(database, destination, name, holder, rules, keeper, stop)
-            synced.settled += tenure.settled
-            if progress is not None:
-                progress(destination.name, tenure)
-            if tenure.end in (End.AWAY, End.SUSPENDED):
-                synced.away, synced.code, synced.advice = True, tenure.code, tenure.advice
-                if tenure.end is End.SUSPENDED:
-                    break
-        _tally(database, destination, names, synced)
-    except DBAPIError as error:
-        log.warning("sync.database_away", destination=destination.name, error=type(error.orig).__name__)
-        troubles.append(error)
-    except Exception as error:
-        log.exception("sync.failed", destination=destination.name)
-        synced.away, synced.code = True, type(error).__name__
-        synced.advice = "unexpected: see the log line sync.failed"
-
-
-def _sync_ledger(
-    database: Database, destination: Destination, organization: str, holder: str, rules: Rules, keeper: Keeper,
-    stop: threading.Event,
-) -> Tenure:  # fmt: skip
-    total = Tenure()
-    first = True
-    while not stop.is_set():
-        with database.read() as tx:
-            left = owed(tx, destination, organization)
-            waiting = _waiting(tx, organization, destination.name)
-            unclosed = _unclosed(tx, destination, organization)
-        if not (left.count or unclosed or (waiting and first)):
-            return total
-        lease = _take(database, destination, organization, holder, rules)
-        if lease is None:  # somebody is at work, or died at it: what they leave is ours
-            with database.read() as tx:
-                life = leases.seconds_left(tx, organization, destination.name)
-            stop.wait(min(max(life, 0.02), 0.25))
-            continue
-        tenure = deliver(database, destination, lease, keeper, rules, stop, everything=first)
-        first = False
-        total.settled += tenure.settled
-        total.end, total.code, total.advice = tenure.end, tenure.code, tenure.advice
-        if tenure.end in (End.AWAY, End.SUSPENDED, End.STOPPED):
-            return total
-    return total
-
-
-def _tally(database: Database, destination: Destination, names: Sequence[str], synced: Synced) -> None:
-    with database.read() as tx:
-        synced.owed = sum(owed(tx, destination, name).count for name in names)
-        counts = aside_counts(tx, destination.name)
-    synced.set_aside, synced.refused = counts.get("waiting", 0), counts.get("refused", 0)
-
-
-def aside_counts(tx: Connection, destination: str) -> dict[str, int]:
-    """Return how many entries of a destination are waiting, refused and discarded."""
-    sql = "SELECT state, count(*) AS entries FROM set_aside WHERE destination = ? GROUP BY state"
-    return {row.state: row.entries for row in run(tx, sql, [destination])}
-
-
-def _open_for_work(database: Database, destination: Destination) -> bool:
-    wake_due = False
-    with database.read() as tx:
-        state = standing(tx, destination.name)
-        if state.state is State.SUSPENDED and state.until is not None:
-            wake_due = database_now(tx) >= state.until
-    if wake_due:
-        wake_suspended(database, destination.name)
-        return True
-    return state.state is State.OK
-
-
-def _has_work(tx: Connection, destination: Destination, organization: str) -> bool:
-    """Tell whether a ledger owes this destination something that may be tried now."""
-    beyond = int(LONGEST_SECONDS * 1_000_000)
-    row = run(
-        tx,
-        f"SELECT due_at, {clock(tx)} AS now FROM lease WHERE organization = ? AND destination = ?",
-        [organization, destination.name],
-    ).first()
-    # A due time further away than any wait can only come from a clock that was set back.
-    if row is not None and row.now < row.due_at <= row.now + beyond:
-        return False
-    if owed(tx, destination, organization).count or _unclosed(tx, destination, organization):
-        return True
-    now = database_now(tx)
-    return bool(receipts.due(tx, organization, destination.name, until=now, never_after=now + beyond, limit=1))
-
-
-def _unclosed(tx: Connection, destination: Destination, organization: str) -> bool:
-    newest = max(
-        receipts.newest_settled_at(tx, organization, destination.name, lane) for lane in destination.lanes
-    )  # fmt: skip
-    if not newest:
-        return False
-    row = run(
-        tx,
-        "SELECT closed_at FROM lease WHERE organization = ? AND destination = ?",
-        [organization, destination.name],
-    ).first()
-    return row is None or row.closed_at < newest
-
-
-def _waiting(tx: Connection, organization: str, destination: str) -> bool:
-    return bool(receipts.due(tx, organization, destination, until=None, never_after=0, limit=1))
-
-
-def _take(
+def take(
     database: Database, destination: Destination, organization: str, holder: str, rules: Rules
 ) -> leases.Lease | None:
+    """Take the right to work a ledger for a destination; None while another holds it."""
     with database.write() as tx:
         return leases.take(tx, organization, destination.name, holder, rules.lease_seconds)
+
+
+class _Courier:
+    """One destination's thread."""
+
+    def __init__(
+        self, database: Database, destination: Destination, rules: Rules, keeper: Keeper, stop: threading.Event,
+        holder: str, poll: float,
+    ) -> None:  # fmt: skip
+        self._database, self._destination, self._rules = database, destination, rules
+        self._keeper, self._stop, self._holder, self._poll = keeper, stop, holder, poll
+        self.name = destination.name
+        #: The monotonic clock when this thread last gave a sign of life.
+        self.seen_at = time.monotonic()
+        self._bell = threading.Event()
+        self._guard = threading.Lock()
+        self._fresh: set[str] = set()
+        self._look_everywhere = True
+        self._backlog: deque[str] = deque()
+        self._next_look = 0.0
+        self._away = 0
+        self._faults: dict[str, float] = {}
+        self._database_away = False
+
+    def wake(self, organizations: Collection[str] | None) -> None:
+        """Look at these ledgers at once, or at all."""
+        with self._guard:
+            if organizations is None:
+                self._look_everywhere = True
+            else:
+                self._fresh.update(filter(self._destination.takes, organizations))
+        self._bell.set()
+
+    def go_round(self) -> None:
+        """Work until told to stop."""
+        while not self._stop.is_set():
+            self.seen_at = time.monotonic()
+            self._bell.clear()
+            try:
+                self._turn()
+                if self._database_away:
+                    self._database_away = False
+                    log.warning("delivery.database_back", destination=self.name)
+            except DBAPIError as error:
+                if not self._database_away:
+                    self._database_away = True
+                    log.warning("delivery.database_away", destination=self.name, error=type(error.orig).__name__)
+                self._give_up_turn()
+            except Exception:
+                log.exception("delivery.failed", destination=self.name)
+                self._give_up_turn()
+            if not self._backlog:
+                self._bell.wait(max(0.0, self._next_look - time.monotonic()))
+
+    def _turn(self) -> None:
+        """Work every ledger that was just written to, and then one of those with a backlog."""
+        fresh = self._take_fresh()
+        if not self._open_for_work():
+            self._backlog.clear()
+            self._next_look = time.monotonic() + self._poll
+            return
+        if self._look_everywhere or time.monotonic() >= self._next_look:
+            self._look()
+        elif fresh:
+            with self._database.read() as tx:
+                fresh = set(with_work(tx, self._destination, fresh))
+        for name in sorted(fresh):
+            self._work(name)
+        if self._backlog:
+            self._work(self._backlog.popleft())
+
+    def _take_fresh(self) -> set[str]:
+        with self._guard:
+            fresh, self._fresh = self._fresh, set()
+        return fresh
+
+    def _look(self) -> None:
+        """Find all ledgers with work; those that were in line stay in front."""
+        started = time.monotonic()
+        self._look_everywhere, self._away = False, 0
+        with self._database.read() as tx:
+            found = with_work(tx, self._destination)
+        known = set(self._backlog)
+        waiting = set(found)
+        self._backlog = deque([name for name in self._backlog if name in waiting])
+        self._backlog.extend(name for name in found if name not in known)
+        now = time.monotonic()
+        self._faults = {name: until for name, until in self._faults.items() if until > now}
+        self._next_look = now + max(self._poll, (now - started) / _SHARE_OF_LOOKING)
+
+    def _work(self, name: str) -> None:
+        if self._stop.is_set() or self._away >= _AWAY_IN_A_ROW or self._faults.get(name, 0.0) > time.monotonic():
+            return
+        lease = take(self._database, self._destination, name, self._holder, self._rules)
+        if lease is None:  # somebody else is at work there
+            return
+        started = time.monotonic()
+        try:
+            tenure = deliver(
+                self._database, self._destination, lease, self._keeper, self._rules, self._stop,
+                make_room=lambda: self._must_make_room(name, time.monotonic() - started),
+            )  # fmt: skip
+        except DBAPIError:
+            raise
+        except Exception:  # a fault of ours at one ledger is no reason to leave the others
+            log.exception("delivery.failed", destination=self.name, organization=name)
+            self._faults[name] = time.monotonic() + _AFTER_A_FAULT
+            return
+        self._note(name, tenure)
+
+    def _note(self, name: str, tenure: Tenure) -> None:
+        """Draw conclusions from how a tenure ended."""
+        if tenure.settled:
+            self._away = 0
+        if tenure.recovered:
+            leases.hurry(self._database, self.name)
+            self._look_everywhere = True
+        match tenure.end:
+            case End.SLICE:
+                if name not in self._backlog:
+                    self._backlog.append(name)
+            case End.AWAY:
+                self._away += 1
+                if self._away >= _AWAY_IN_A_ROW:
+                    self._backlog.clear()
+            case End.SUSPENDED:
+                self._backlog.clear()
+            case End.IDLE | End.LOST | End.STOPPED:
+                pass
+
+    def _must_make_room(self, name: str, worked: float) -> bool:
+        """Tell whether others may go on: they wait in line, or were just written to."""
+        self.seen_at = time.monotonic()
+        if worked < _SHORTEST_TURN:
+            return False
+        return bool(self._fresh - {name}) or worked > self._rules.slice_seconds
+
+    def _open_for_work(self) -> bool:
+        wake_due = False
+        with self._database.read() as tx:
+            state = standing(tx, self.name)
+            if state.state is State.SUSPENDED and state.until is not None:
+                wake_due = database_now(tx) >= state.until
+        if wake_due:
+            wake_suspended(self._database, self.name)
+            return True
+        return state.state is State.OK
+
+    def _give_up_turn(self) -> None:
+        self._backlog.clear()
+        self._next_look = time.monotonic() + max(1.0, self._poll)

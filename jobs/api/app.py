@@ -15,8 +15,10 @@ from jobs.api.consents import consent_router
 from jobs.api.documents import described
 from jobs.api.guard import Guard, Token, TooLargeError
 from jobs.api.health import health_routes
+from jobs.api.imports import import_router
 from jobs.api.messages import message_routes
 from jobs.api.queries import query_router
+from jobs.api.reviews import review_router
 from jobs.web.problems import ProblemError, problem
 from sync.intake import Intake
 
@@ -34,14 +36,17 @@ def create_app(
     max_body_bytes: int,
     routers: Sequence[APIRouter] = (),
     is_stopping: Callable[[], bool] = lambda: False,
+    stalled: Callable[[], Sequence[str]] = list,
 ) -> FastAPI:
     """Put the routes together; `routers` are the portal's."""
     # No pages of FastAPI's own: they would load scripts from elsewhere.
     app = FastAPI(title="Assent", docs_url=None, redoc_url=None, redirect_slashes=False)
     app.router.routes.extend(message_routes(intake))
-    app.router.routes.extend(health_routes(database, is_stopping))
+    app.router.routes.extend(health_routes(database, is_stopping, stalled))
     app.include_router(query_router(database))
     app.include_router(consent_router(database))
+    app.include_router(import_router(database, intake))
+    app.include_router(review_router(database, intake))
     for router in routers:
         app.include_router(router)
     app.add_middleware(Guard, token=token, max_body_bytes=max_body_bytes)

@@ -1,6 +1,6 @@
 """`/livez` and `/readyz`: the process is alive; its database and schema are fine. Never the destinations."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import orjson
 import structlog
@@ -17,8 +17,10 @@ from sync.migrate import SchemaError, require
 log = structlog.get_logger()
 
 
-def health_routes(database: Database, is_stopping: Callable[[], bool]) -> list[Route]:
-    """Return both routes; they need no token."""
+def health_routes(
+    database: Database, is_stopping: Callable[[], bool], stalled: Callable[[], Sequence[str]] = list
+) -> list[Route]:
+    """Return both routes; they need no token. `stalled` names the jobs of this process that give no sign of life."""
 
     async def livez(_request: Request) -> Response:
         return _ok({"status": "alive"})
@@ -33,6 +35,10 @@ def health_routes(database: Database, is_stopping: Callable[[], bool]) -> list[R
         except (SQLAlchemyError, DatabaseError) as error:
             log.warning("readiness.failed", error=type(error).__name__)
             return problem(ProblemError(503, "unavailable", "The database can't be reached."))
+        if quiet := stalled():
+            log.warning("readiness.stalled", jobs=list(quiet))
+            told = f"These jobs give no sign of life: {', '.join(quiet)}. See their last log lines, then start anew."
+            return problem(ProblemError(503, "stalled", told))
         return _ok({"status": "ready"})
 
     return [Route("/livez", livez), Route("/readyz", readyz)]

@@ -26,6 +26,9 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the rec
 
 destination = group("The destinations: who is paused, and by whom.")
 
+# Seconds that `status` waits for a destination to say what is left of its API today.
+_PATIENCE = 3.0
+
 
 class Only(StrEnum):
     """Which entries a resync brings again (as `sync.resync.Only`, without its imports)."""
@@ -48,13 +51,13 @@ def register(app: typer.Typer) -> None:
 def sync(name: Destination = None, config: Config = None, as_json: Json = False) -> None:
     """Deliver what is owed, now; set-aside entries too, due or not, and a suspended destination once."""
     from jobs.build import assembled
-    from sync.workers import sync_now
+    from sync.syncing import sync_now
 
     with assembled(config) as parts, _stopping() as stop, _progress() as told:
         chosen = parts.chosen(name)
         parts.prepare()
         results = sync_now(
-            parts.database, chosen, parts.rules, stop=stop, progress=lambda at, tenure: told(at, tenure.settled)
+            parts.database, chosen, parts.rules, stop=stop, progress=lambda at, tenure: told.add(at, tenure.settled)
         )
     if as_json:
         print_object({"destinations": [asdict(result) for result in results]})
@@ -97,7 +100,8 @@ def resync(
         results = [
             engine.resync(
                 parts.database, one, filters, parts.rules, actor=host_actor(), now=now(), dry_run=dry_run,
-                resume=resume, stop=stop, progress=lambda so_far: told(so_far.destination, so_far.matched),
+                resume=resume, stop=stop,
+                progress=lambda so_far: told(f"{so_far.destination}, run {so_far.run}", so_far.seen, so_far.total),
             )
             for one in parts.chosen(name)
         ]  # fmt: skip
@@ -140,8 +144,11 @@ def reconcile(
             [[one[column.lower() if column != "DESTINATION" else "name"] for column in columns] for one in found],
         )
         for one in found:
-            for difference in one["differences"][:20]:
-                print(f"{one['name']}: {difference['entry'] or difference['pos']} is {difference['problem']}")
+            for difference in one["remaining"][:20]:
+                what = difference["entry"] or difference["remote_id"] or difference["pos"]
+                print(f"{one['name']}: {what} is {difference['problem']}{' still' if repair else ''}")
+            if one["left"] > 20:
+                print(f"{one['name']}: {one['left'] - 20:,} more; --json lists them")
     if any(one["left"] for one in found):
         raise typer.Exit(Exit.DIFFERENT)
 
@@ -149,18 +156,25 @@ def reconcile(
 def status(config: Config = None, as_json: Json = False) -> None:
     """Print for each destination its state, what it is owed, and since when."""
     from jobs.build import assembled
+    from sync.budgets import ask_budgets
     from sync.status import status as read_status
 
     with assembled(config) as parts:
+        ask_budgets(parts.destinations, _PATIENCE)
         told = read_status(parts.database, parts.destinations)
     if as_json:
         print_object(told)
         return
-    keys = ("name", "state", "owed", "oldest_owed_seconds", "delivered", "set_aside", "refused", "reason")
-    columns = ("DESTINATION", "STATE", "OWED", "OLDEST (S)", "DELIVERED", "SET ASIDE", "REFUSED", "REASON")
-    print_table(columns, ([one[key] for key in keys] for one in told["destinations"]), empty="No destination yet.")
+    keys = ("name", "state", "owed", "oldest_owed_seconds", "delivered", "set_aside", "refused")
+    columns = ("DESTINATION", "STATE", "OWED", "OLDEST (S)", "DELIVERED", "SET ASIDE", "REFUSED", "API TODAY", "REASON")
+    rows = ([*(one[key] for key in keys), _used(one["budget"]), one["reason"]] for one in told["destinations"])
+    print_table(columns, rows, empty="No destination yet.")
     print()
     print_table(("LEDGER", "ENTRIES"), ([one["organization"], one["size"]] for one in told["ledgers"]))
+    if told["reviews"]:
+        print()
+        rows = ([one[key] for key in ("organization", "open", "overdue", "next_due_at")] for one in told["reviews"])
+        print_table(("REVIEWS OF", "OPEN", "OVERDUE", "NEXT DUE"), rows)
 
 
 @destination.command("list")
@@ -228,16 +242,14 @@ def _reconcile_one(parts: Any, chosen: Any, org: str | None, repair: bool, stop:
     from sync.resync import Filters, resync
     from sync.resync import Only as Which
 
-    found = compare(parts.database, chosen, organization=org, stop=stop)
+    found = left = compare(parts.database, chosen, organization=org, stop=stop)
     repaired = 0
     if repair and found.differences:
-        for which in (Which.MISSING, Which.DRIFTED, Which.UNSETTLED):
-            filters = Filters(only=which, organization=org)
-            actor, at = host_actor(), now()
-            repaired += resync(parts.database, chosen, filters, parts.rules, actor=actor, now=at, stop=stop).taken
+        repaired = resync(
+            parts.database, chosen, Filters(only=Which.DIFFERING, organization=org), parts.rules, actor=host_actor(),
+            now=now(), stop=stop, found=None if found.more else found,
+        ).taken  # fmt: skip
         left = compare(parts.database, chosen, organization=org, stop=stop)
-    else:
-        left = found
     return {
         "name": chosen.name,
         "checked": found.checked,
@@ -246,19 +258,28 @@ def _reconcile_one(parts: Any, chosen: Any, org: str | None, repair: bool, stop:
         "repaired": repaired,
         "left": len(left.differences) + left.more,
         "differences": [asdict(difference) for difference in found.differences],
+        "remaining": [asdict(difference) for difference in left.differences],
     }
 
 
 def _print_resynced(results: list[Any], dry_run: bool) -> None:
     if dry_run:
         print_table(
-            ("DESTINATION", "WOULD BRING", "CALLS", "SECONDS"),
-            ((r.destination, r.matched, r.calls, round(r.seconds, 1)) for r in results),
+            ("DESTINATION", "WOULD BRING", "CALLS", "CALLS LEFT TODAY", "SECONDS, ABOUT"),
+            ((r.destination, r.matched, r.calls, r.calls_left, r.seconds) for r in results),
         )
         return
     columns = ("DESTINATION", "RUN", "MATCHED", "TAKEN", "REFUSED", "SET ASIDE", "CALLS")
     rows = ((r.destination, r.run, r.matched, r.taken, r.refused, r.set_aside, r.calls) for r in results)
     print_table(columns, rows)
+
+
+def _used(budget: dict[str, int] | None) -> str | None:
+    """Return a budget as `4,210 of 100,000 (5,000 kept for others)`."""
+    if budget is None:
+        return None
+    kept = f" ({budget['reserve']:,} kept for others)" if budget.get("reserve") else ""
+    return f"{budget['used']:,} of {budget['limit']:,}{kept}"
 
 
 def _conversations(parts: Any, org: str | None, contact: str | None) -> tuple[str, ...] | None:
@@ -294,23 +315,52 @@ def _stopping() -> Iterator[threading.Event]:
 
 
 @contextmanager
-def _progress() -> Iterator[Any]:
-    """Give a function that shows a count for each destination; on a terminal only."""
+def _progress() -> Iterator["_Bar"]:
+    """Give what shows how far the work is, on a terminal only: a count, the rate, the time left where it's known."""
     import sys
 
     if not sys.stderr.isatty():
-        yield lambda _name, _count: None
+        yield _Bar(None)
         return
     from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.completed:,}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, Any] = {}
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:,.0f}/s" if task.speed else "")
 
-        def tell(name: str, count: int) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=None)
-            bar.update(tasks[name], advance=count)
+    count = TextColumn("{task.completed:,}")
+    columns = (TextColumn("{task.description}"), BarColumn(), count, Rate(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield _Bar(progress)
 
-        yield tell
+
+class _Bar:
+    """A line for each destination; silent where there is no terminal."""
+
+    def __init__(self, progress: Any) -> None:
+        self._progress, self._tasks = progress, dict[str, Any]()
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        """Show that so many are done, of so many."""
+        if self._progress is not None:
+            self._progress.update(self._task(name), completed=done, total=total or None)
+
+    def add(self, name: str, count: int) -> None:
+        """Show that so many more are done."""
+        if self._progress is not None:
+            self._progress.update(self._task(name), advance=count)
+
+    def _task(self, name: str) -> Any:
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(name, total=None)
+        return self._tasks[name]

@@ -1,12 +1,11 @@
-"""Commands that read ledgers: `entry show`, `export`, `verify`."""
+"""Commands that read ledgers: `entry show`, `verify`."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from jobs.cli.shared import Config, Json, at_time, group, print_object, print_table, say
+from jobs.cli.shared import Config, Json, group, print_object, print_table
 from jobs.exits import Exit, Problem
 
 entry = group("Single entries of a ledger.")
@@ -15,7 +14,6 @@ entry = group("Single entries of a ledger.")
 def register(app: typer.Typer) -> None:
     """Add these commands."""
     app.add_typer(entry, name="entry")
-    app.command()(export)
     app.command()(verify)
 
 
@@ -53,36 +51,6 @@ def show_entry(
     print_table(("FACT", "VALUE"), ((name, _plain(value)) for name, value in body.items()), empty="Disposed of.")
 
 
-def export(
-    output: Annotated[str, typer.Option("-o", "--output", metavar="FILE|-", help="Where to; - is standard output.")],
-    form: Annotated[str, typer.Option("--format", help="jsonl: an entry a line, as /v1/entries gives them.")] = "jsonl",
-    org: Annotated[str | None, typer.Option(metavar="O", help="Only this organization's ledger.")] = None,
-    lane: Annotated[str | None, typer.Option(help="Only this lane.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Only this kind.")] = None,
-    since: Annotated[str | None, typer.Option(metavar="T", help="Recorded at or after, RFC 3339.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="T", help="Recorded before, RFC 3339.")] = None,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """Write entries to a file; that it was done stands in the system ledger."""
-    from jobs.build import assembled, host_actor
-    from jobs.exporting import Filters, export_entries
-
-    if form != "jsonl":
-        raise Problem(Exit.USAGE, "--format is jsonl")
-    filters = Filters(org, lane, kind, at_time(since, "--since"), at_time(until, "--until"))
-    with assembled(config) as parts:
-        if output == "-":
-            count = export_entries(parts.database, sys.stdout.buffer, filters, host_actor())
-        else:
-            with _created(Path(output)) as file:
-                count = export_entries(parts.database, file, filters, host_actor())
-    if as_json and output != "-":
-        print_object({"entries": count, "file": output})
-    else:
-        say(f"{count:,} entries")
-
-
 def verify(
     ledger: Annotated[bool, typer.Option("--ledger", help="The ledgers in the database (the default).")] = False,
     archive: Annotated[
@@ -117,18 +85,6 @@ def verify(
                 print(f"{one.subject}: worth knowing: {note}")
     if not whole:
         raise typer.Exit(Exit.DIFFERENT)
-
-
-def _created(path: Path) -> Any:
-    try:
-        # It holds numbers and texts: nobody but its owner reads it.
-        import os
-
-        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
-    except FileExistsError as error:
-        raise Problem(Exit.USAGE, f"{path} is there already: name another file") from error
-    except OSError as error:
-        raise Problem(Exit.USAGE, f"{path} can't be written ({error.strerror})") from error
 
 
 def _plain(value: Any) -> str:

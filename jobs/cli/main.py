@@ -13,9 +13,14 @@ from jobs.cli import (
     consenting,
     databases,
     delivering,
+    exporting,
+    holding,
+    importing,
     ledgers,
     organizing,
     refusing,
+    reviewing,
+    salesforce,
     starting,
     taking,
     wording,
@@ -56,9 +61,14 @@ def _root(
     configure_logs("warning")
 
 
-for _family in (starting, taking, delivering, refusing, ledgers, organizing, wording, consenting):
+_FAMILIES = (
+    starting, taking, importing, delivering, refusing, exporting, holding, ledgers, organizing,
+    wording, consenting, reviewing,
+)  # fmt: skip
+for _family in _FAMILIES:
     _family.register(app)
 app.add_typer(databases.app, name="db")
+app.add_typer(salesforce.app, name="salesforce")
 app.add_typer(configuration.app, name="config")
 
 

@@ -31,15 +31,16 @@ def _library(error: Exception) -> tuple[Exit, list[str]]:
 
     from consent.database import DatabaseError, explain
     from consent.organizations import ForbiddenError, SettingError
+    from consent.reviews import NoReviewError, ReviewClosedError
     from jobs.asking import QuestionError
     from sync.migrate import SchemaError
     from sync.port import SuspendedError, TransientError
     from sync.resync import AlreadyRunningError
 
     match error:
-        case ForbiddenError():
+        case ForbiddenError() | ReviewClosedError():
             return Exit.POLICY, [str(error)]
-        case SettingError() | QuestionError():
+        case SettingError() | QuestionError() | NoReviewError():
             return Exit.USAGE, [str(error)]
         case SchemaError():
             return Exit.SETTINGS, [str(error)]

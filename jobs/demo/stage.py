@@ -14,7 +14,7 @@ from jobs.demo.programs import StandIn
 from jobs.exits import Exit, Problem
 from sync.intake import Intake
 from sync.status import status
-from sync.workers import sync_now
+from sync.syncing import sync_now
 
 #: How long deliveries may take to end when the demo is interrupted, seconds.
 _END = 10.0

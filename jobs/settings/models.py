@@ -84,7 +84,7 @@ class DeliverySettings(Section):
     )
     attempts: int = Field(default=12, ge=1, description="an entry that fails alone this often becomes a dead letter")
     lease_seconds: Seconds = Field(default=15.0, description="a killed worker's lease is free to take after this time")
-    slice_seconds: Seconds = Field(default=1.0, description="how long one ledger keeps a destination while others wait")
+    slice_seconds: Seconds = Field(default=0.5, description="how long one ledger keeps a destination while others wait")
     poll_seconds: Seconds = Field(default=1.0, description="how often to look for work that nobody announced")
     drain_seconds: Seconds = Field(default=10.0, description="how long pushes in flight may take after SIGTERM")
 
@@ -94,6 +94,9 @@ class JobsSettings(Section):
 
     deliver_seconds: Seconds = Field(default=30.0, description="the safety net: wakes the workers whatever happened")
     reconcile: str = Field(default="0 3 * * *", description="minute hour day month weekday", examples=["0 3 * * *"])
+    stalled_seconds: Seconds = Field(
+        default=600.0, description="a job without a sign of life for so long shows in /readyz"
+    )
 
     @field_validator("reconcile")
     @classmethod
@@ -144,6 +147,9 @@ class SalesforceSettings(_Destination):
     )
     connect_timeout: Seconds = 10.0
     read_timeout: Seconds = 60.0
+    api_reserve: float = Field(
+        default=0.05, ge=0, lt=1, description="share of the org's daily API calls that is left to its other users"
+    )
     portal_url: HttpUrl | None = Field(default=None, description="each record then links to its entry in the portal")
 
     @field_validator("api_version", mode="before")
@@ -153,11 +159,60 @@ class SalesforceSettings(_Destination):
 
 
 class ArchiveSettings(_Destination):
-    """A write-once archive."""
+    """A write-once archive: a directory, a bucket with Object Lock, an SFTP server, or a journal address."""
 
     kind: Literal["archive"]
-    transport: Literal["directory"] = "directory"
-    path: Path = Path("var/archive")
+    transport: Literal["directory", "s3", "sftp", "smtp"] = "directory"
+    path: Path = Field(
+        default=Path("var/archive"), description="directory; for smtp, what keeps a record of the mails accepted"
+    )
+    read_back: float = Field(
+        default=0.1, ge=0, le=1, description="the share of new files that are read again and compared at once"
+    )
+    ca_bundle: Path | None = Field(default=None, description="s3, smtp: an own CA's certificates, PEM")
+    timeout: Seconds = Field(default=60.0, description="how long one answer (sftp: one file) may take")
+    # s3
+    bucket: str | None = Field(default=None, min_length=3, description="s3: made with Object Lock")
+    prefix: str = Field(default="", pattern=r"^([^/\s]+(/[^/\s]+)*)?$", description="s3: before every name")
+    endpoint_url: HttpUrl | None = Field(default=None, description="s3: where it isn't Amazon's")
+    region: str = "us-east-1"
+    access_key_id: str | None = Field(default=None, min_length=1, description="s3: default: as Amazon's tools find it")
+    secret_access_key: SecretStr | None = None
+    secret_access_key_file: Path | None = None
+    lock: Literal["compliance", "governance"] = "compliance"
+    retention_days: int = Field(default=2557, ge=1, le=36500, description="s3: how long objects are locked; 7 years")
+    legal_hold: bool = Field(default=False, description="s3: put every object under a legal hold too")
+    # sftp, smtp
+    host: str | None = Field(default=None, min_length=1)
+    port: int | None = Field(default=None, ge=1, le=65535, description="default: 22 for sftp, 587 for smtp")
+    username: str | None = Field(default=None, min_length=1)
+    password: SecretStr | None = None
+    password_file: Path | None = None
+    private_key: SecretStr | None = Field(default=None, description="sftp: in any of OpenSSH's forms")
+    private_key_file: Path | None = None
+    passphrase: SecretStr | None = Field(default=None, description="sftp: of the private key")
+    passphrase_file: Path | None = None
+    known_hosts_file: Path | None = Field(default=None, description="sftp: the server's keys, as `ssh-keyscan` prints")
+    remote_path: str = Field(default="assent", min_length=1, description="sftp: the archive's folder on the server")
+    receipts_path: str | None = Field(default=None, min_length=1, description="sftp: where the archive writes receipts")
+    deadline_hours: float = Field(
+        default=2.0, gt=0, description="sftp: a batch without a receipt by then is sent again"
+    )
+    sender: str | None = Field(default=None, pattern=r"^[^@\s<>]+@[^@\s<>]+$", examples=["assent@bank.example"])
+    recipient: str | None = Field(default=None, pattern=r"^[^@\s<>]+@[^@\s<>]+$", examples=["journal@archive.example"])
+    security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="smtp: `none` on trusted wires"
+    )
+    # the mails of sftp and smtp
+    domain: str = Field(
+        default="assent.invalid", pattern=r"^[a-z0-9.-]{1,100}$", description="of Message-IDs and numbers' addresses"
+    )
+    time_zone: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_+/-]+$",
+        examples=["America/New_York"],
+        description="local times are told in it; default: where the contact's number is from",
+    )
 
 
 class PortalSettings(_Destination):

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks.bench_bookkeeping import bookkeeping
+from tests.benchmarks.bench_engine import engine
 from tests.benchmarks.bench_http import http
 from tests.benchmarks.bench_intake import decisions, lone
 from tests.benchmarks.bench_receivers import archive, portal
@@ -26,6 +27,7 @@ ON_EACH: dict[str, Callable[[Store, Scale], Iterator[Result]]] = {
     "bookkeeping": bookkeeping,
 }
 ONCE: dict[str, Callable[[Store, Scale], Iterator[Result]]] = {
+    "engine": engine,
     "salesforce": salesforce,
     "archive": archive,
     "portal": portal,

@@ -16,7 +16,7 @@ from jobs.build import assembled
 from jobs.demo.checks import check_all
 from jobs.demo.conversations import ORGANIZATIONS, read_conversations, split
 from jobs.demo.programs import Portal, StandIn
-from sync.workers import sync_now
+from sync.syncing import sync_now
 
 ASSENT = Path(sys.executable).with_name("assent")
 DESTINATIONS = ["salesforce", "archive", "portal"]

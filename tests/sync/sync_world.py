@@ -15,10 +15,11 @@ from consent.values import Mode
 from sync.delivery import Rules, deliver
 from sync.destinations import Destination
 from sync.leases import Keeper, take
+from sync.owed import owed
 from sync.port import Capacity
 from sync.receipts import asides, cursor, held_by
 from sync.status import status
-from sync.workers import owed, sync_now
+from sync.syncing import sync_now
 
 NOON = 1_795_435_200_000_000  # 2026-11-23T12:00:00Z
 SECOND = 1_000_000

@@ -340,11 +340,11 @@ def test_a_change_of_settings_rules_the_next_text_in_every_process(acme, intake,
 
 def test_a_commit_wakes_whoever_waits_for_one(acme):
     woken = []
-    intake = Intake(acme, committed=lambda: woken.append(len(message_ids(acme))))
+    intake = Intake(acme, committed=lambda names: woken.append((sorted(names), len(message_ids(acme)))))
 
     intake.take([text()])
 
-    assert woken == [1]
+    assert woken == [(["acme"], 1)]
 
 
 def run_threads(*works):

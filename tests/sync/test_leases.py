@@ -7,7 +7,8 @@ from sync.delivery import End, deliver
 from sync.destinations import register
 from sync.intake import Intake
 from sync.leases import Keeper, Lease
-from sync.workers import Workers, sync_now
+from sync.syncing import sync_now
+from sync.workers import Workers
 from tests.sync.sync_world import (
     deliver_all,
     destination,

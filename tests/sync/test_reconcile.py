@@ -242,7 +242,7 @@ def test_a_resync_that_was_cut_short_goes_on_where_it_was(full, to):
 
     def notice(so_far):
         seen.append(so_far)
-        if len(seen) == 2:
+        if len(seen) == 3:  # it began, and brought two pages
             to.connector.fail_with(TransientError("503", "The destination is away: wait."), times=1)
 
     with pytest.raises(TransientError):

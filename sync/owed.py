@@ -1,0 +1,119 @@
+"""What is owed: for one ledger by a few look-ups, for all of them by one query that goes along the keys.
+
+Nothing here counts entries: what is owed is a lane's size less its cursor, and both are the newest row of their kind.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from consent.database import among, fetch, run
+from consent.ledger import newest_head
+from sync import receipts
+from sync.clock import clock
+from sync.destinations import Destination
+from sync.retry import LONGEST_SECONDS
+
+#: A due time further away than any wait comes from a clock that was set back since: it counts as due.
+BEYOND = int(LONGEST_SECONDS * 1_000_000)
+_DAY = 86_400_000_000
+_SECOND = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """What one destination is owed of one ledger."""
+
+    organization: str
+    #: By lane: (cursor, size).
+    lanes: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """Entries behind the cursors."""
+        return sum(size - cursor for cursor, size in self.lanes.values())
+
+
+def owed(tx: Connection, destination: Destination, organization: str) -> Owed:
+    """Return what a destination is owed of a ledger, by one look-up a lane."""
+    head = newest_head(tx, organization)
+    return Owed(organization, {
+        lane.value: (receipts.cursor(tx, organization, destination.name, lane), head.lanes[lane])
+        for lane in destination.lanes
+    })  # fmt: skip
+
+
+def owed_everywhere(tx: Connection, destination: Destination) -> list[Owed]:
+    """Return what a destination is owed of each ledger that it takes, sorted by organization, in one query."""
+    lanes = [lane.value for lane in destination.lanes]
+    columns = ", ".join(f"{_cursor(lane)}, {_size(lane)}" for lane in lanes)
+    rows = fetch(tx, f"SELECT l.organization, {columns} FROM ledger l ORDER BY 1", [destination.name] * len(lanes))
+    return [
+        Owed(row[0], {lane: (row[1 + 2 * at], row[2 + 2 * at]) for at, lane in enumerate(lanes)})
+        for row in rows if destination.takes(row[0])
+    ]  # fmt: skip
+
+
+def with_work(tx: Connection, destination: Destination, names: Collection[str] | None = None) -> list[str]:
+    """Return the ledgers, of these or of all, that have something for a destination that may be tried now."""
+    name, lanes = destination.name, [lane.value for lane in destination.lanes]
+    behind = " OR ".join(f"{_cursor(lane)} < {_size(lane)}" for lane in lanes)
+    chosen, some = ("", []) if names is None else among(tx, "l.organization", list(names))
+    sql = f"""SELECT l.organization FROM ledger l
+    LEFT JOIN lease ON lease.organization = l.organization AND lease.destination = ?
+    CROSS JOIN (SELECT {clock(tx)} AS now) AS at
+    WHERE {f"{chosen} AND" if chosen else ""} (lease.due_at IS NULL OR lease.due_at <= at.now OR lease.due_at > at.now + {BEYOND})
+    AND ({behind} OR ({_unclosed(lanes)}) OR EXISTS (SELECT 1 FROM set_aside a
+        WHERE a.organization = l.organization AND a.destination = ? AND a.state = 'waiting'
+        AND (a.due_at <= at.now OR a.due_at > at.now + {BEYOND})))
+    ORDER BY 1"""  # noqa: E501
+    parameters = [name, *some, *[name] * len(lanes), *[name] * _named_by_unclosed(lanes), name]
+    return [row[0] for row in fetch(tx, sql, parameters) if destination.takes(row[0])]
+
+
+def unclosed(tx: Connection, destination: Destination, organization: str) -> bool:
+    """Tell whether a destination has to be told how far it is: it took something since, or a day has passed."""
+    name, lanes = destination.name, [lane.value for lane in destination.lanes]
+    sql = f"""SELECT 1 FROM ledger l
+    LEFT JOIN lease ON lease.organization = l.organization AND lease.destination = ?
+    CROSS JOIN (SELECT {clock(tx)} AS now) AS at WHERE l.organization = ? AND {_unclosed(lanes)}"""
+    return bool(fetch(tx, sql, [name, organization, *[name] * _named_by_unclosed(lanes)]))
+
+
+def aside_counts(tx: Connection, destination: str) -> dict[str, int]:
+    """Return how many entries of a destination are waiting, refused and discarded."""
+    sql = "SELECT state, count(*) AS entries FROM set_aside WHERE destination = ? GROUP BY state"
+    return {row.state: row.entries for row in run(tx, sql, [destination])}
+
+
+def _cursor(lane: str) -> str:
+    return f"coalesce((SELECT r.last FROM receipt r {_newest_receipt(lane)}), -1) + 1"
+
+
+def _size(lane: str) -> str:
+    newest = "FROM head h WHERE h.organization = l.organization ORDER BY h.size DESC LIMIT 1"
+    return f"coalesce((SELECT h.{lane} {newest}), 0)"
+
+
+def _settled(lane: str) -> str:
+    return f"coalesce((SELECT r.settled_at FROM receipt r {_newest_receipt(lane)}), 0)"
+
+
+def _newest_receipt(lane: str) -> str:
+    # Lanes are names of a closed list, so that they may stand in the statement.
+    return f"WHERE r.organization = l.organization AND r.destination = ? AND r.lane = '{lane}' ORDER BY r.first DESC LIMIT 1"  # noqa: E501
+
+
+def _unclosed(lanes: Sequence[str]) -> str:
+    """Return the condition; a closing time ahead of the clock is one from before it was set back."""
+    settled = [_settled(lane) for lane in lanes]
+    told = "coalesce(lease.closed_at, 0)"
+    later = " OR ".join(f"{told} < {one}" for one in settled)
+    some = " OR ".join(f"{one} > 0" for one in settled)
+    ahead = " AND ".join(f"{told} <> {one}" for one in settled)
+    return f"{later} OR (({some}) AND ({told} < at.now - {_DAY} OR ({told} > at.now + {_SECOND} AND {ahead})))"
+
+
+def _named_by_unclosed(lanes: Sequence[str]) -> int:
+    return 3 * len(lanes)
