@@ -104,5 +104,5 @@ def test_a_query_that_reads_a_whole_table_would_be_seen(large):
         run(tx, "SELECT count(*) FROM entry WHERE kind = ?", ["decision"]).scalar_one()
         run(tx, "SELECT organization FROM entry ORDER BY leaf LIMIT 5000").fetchall()
 
-    assert [flaw.partition(":")[0].rstrip("0123456789, rows") for flaw in plans.flaws][0] == "reads all of entry"
+    assert any(flaw.startswith("reads all of entry") for flaw in plans.flaws)
     assert any(flaw.startswith("sorts ") for flaw in plans.flaws)
