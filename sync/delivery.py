@@ -126,9 +126,8 @@ class _Delivery:
         self._looked = 0.0
         self._lost = threading.Event()
         self._recovered = lease.attempts == 0
-        # It failed as a whole the last time: look whether one entry makes it fail. Where a repeat leaves a second
-        # file behind (an archive), nothing is brought again only to see.
-        self._careful = lease.attempts > 0 and not self._capacity.ordered
+        # It failed as a whole the last time: look whether one entry makes it fail.
+        self._careful = lease.attempts > 0
 
     def run(self) -> Tenure:
         self._lost = self._keeper.keep(self._lease)
@@ -239,8 +238,9 @@ class _Delivery:
         return _Push(first, entries, done)
 
     def _push(self, batch: Batch) -> Sequence[Outcome]:
-        """Push the first of a lane's batches, or late ones: after an outage, around what may have caused it."""
-        if not self._careful:
+        """Push the first of a lane's batches, or late ones; around what may make it fail, where that is suspected."""
+        # Where a repeat leaves a second file behind (an archive), nothing is brought again only to see.
+        if self._capacity.ordered or not (self._careful or batch.late):
             return self._push_plainly(batch)
         lane = next(lane for lane in self._lanes if lane.name == batch.lane)
         with self._database.read() as tx:

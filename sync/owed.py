@@ -64,7 +64,7 @@ def with_work(tx: Connection, destination: Destination, names: Collection[str] |
     LEFT JOIN lease ON lease.organization = l.organization AND lease.destination = ?
     CROSS JOIN (SELECT {clock(tx)} AS now) AS at
     WHERE {f"{chosen} AND" if chosen else ""} (lease.due_at IS NULL OR lease.due_at <= at.now OR lease.due_at > at.now + {BEYOND})
-    AND ({behind} OR ({_unclosed(lanes)}) OR (SELECT 1 FROM set_aside a
+    AND ({behind} OR {_unclosed(lanes)} OR (SELECT 1 FROM set_aside a
         WHERE a.organization = l.organization AND a.destination = ? AND a.state = 'waiting'
         AND (a.due_at <= at.now OR a.due_at > at.now + {BEYOND}) LIMIT 1) IS NOT NULL)
     ORDER BY 1"""  # noqa: E501
@@ -118,7 +118,7 @@ def _unclosed(lanes: Sequence[str]) -> str:
     later = " OR ".join(f"{told} < {one}" for one in settled)
     some = " OR ".join(f"{one} > 0" for one in settled)
     ahead = " AND ".join(f"{told} <> {one}" for one in settled)
-    return f"{later} OR (({some}) AND ({told} < at.now - {_DAY} OR ({told} > at.now + {_SECOND} AND {ahead})))"
+    return f"({later} OR (({some}) AND ({told} < at.now - {_DAY} OR ({told} > at.now + {_SECOND} AND {ahead}))))"
 
 
 def _named_by_unclosed(lanes: Sequence[str]) -> int:
