@@ -184,10 +184,9 @@ def _connector(name: str, settings: DestinationSettings) -> Connector:
         case SalesforceSettings():
             return _salesforce(settings)
         case ArchiveSettings():
-            from connectors.archive.connector import ArchiveConnector
-            from connectors.archive.directory import Directory
+            from jobs.archives import archive_connector
 
-            return ArchiveConnector(Directory(settings.path))
+            return archive_connector(settings)
         case PortalSettings():
             return _portal(name, settings)
     assert_never(settings)

@@ -214,6 +214,18 @@ class ArchiveSettings(_Destination):
         description="local times are told in it; default: where the contact's number is from",
     )
 
+    @field_validator("time_zone")
+    @classmethod
+    def _is_known(cls, value: str | None) -> str | None:
+        if value is not None:
+            from zoneinfo import ZoneInfo
+
+            try:
+                ZoneInfo(value)
+            except (KeyError, OSError, ValueError) as error:
+                raise ValueError("no time zone of this name is known") from error
+        return value
+
 
 class PortalSettings(_Destination):
     """The portal that `assent serve` hosts, here or on another machine."""
