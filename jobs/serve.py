@@ -13,10 +13,11 @@ import structlog
 
 from connectors.portal.store import PortalStore
 from consent.business_days import federal_holidays
-from jobs.build import Parts, assembled
+from jobs.build import Parts, assembled, host_actor
 from jobs.exits import Exit, Problem
 from jobs.logs import configure_logs
 from jobs.scheduler import Heartbeats, Reconciler, start_scheduler
+from jobs.upkeep import Upkeep
 from sync.intake import Intake
 from sync.notices import Announcer, Listener
 
@@ -122,7 +123,9 @@ def _deliveries(parts: Parts, heartbeats: Heartbeats) -> Iterator[Wake]:
     reconciler = Reconciler(parts.database, parts.destinations)
     heartbeats.watch(lambda: {f"delivery to {name}": idle for name, idle in workers.idle_seconds().items()}, quiet)
     heartbeats.watch(lambda: {"reconcile": reconciler.busy_seconds()}, quiet + _RECONCILE_SECONDS)
-    scheduler = start_scheduler(parts.settings.jobs, workers.wake, reconciler.wake, heartbeats)
+    upkeep = Upkeep({"archive": lambda stop: _archive(parts, stop, workers.wake), "dispose": lambda _: _dispose(parts)})
+    heartbeats.watch(lambda: {"upkeep": upkeep.busy_seconds()}, quiet + _RECONCILE_SECONDS)
+    scheduler = start_scheduler(parts.settings.jobs, workers.wake, reconciler.wake, heartbeats, upkeep.wake)
     listener = Listener(parts.database, workers.wake)
     try:
         yield workers.wake
@@ -130,8 +133,23 @@ def _deliveries(parts: Parts, heartbeats: Heartbeats) -> Iterator[Wake]:
         listener.close()
         scheduler.shutdown(wait=False)
         reconciler.end(delivery.drain_seconds)
+        upkeep.end(delivery.drain_seconds)
         if not workers.drain(delivery.drain_seconds):
             log.warning("delivery.cut", advice="a push was still in flight: it is made again, under the same ids")
+
+
+def _archive(parts: Parts, stop: threading.Event, wake_workers: Callable[[], None]) -> None:
+    from jobs.archiving import protect_archives, send_again
+
+    protect_archives(parts.database, parts.destinations, stop=stop)
+    if send_again(parts.database, parts.destinations, stop):
+        wake_workers()
+
+
+def _dispose(parts: Parts) -> None:
+    from jobs.disposing import dispose_all
+
+    dispose_all(parts.database, actor=host_actor(), now=time.time_ns() // 1000)
 
 
 def _wait_for_signal() -> NoReturn:
