@@ -227,6 +227,20 @@ def read_conversation(
     return _entries(tx, where + " ORDER BY seq", parameters)
 
 
+def page_conversation(
+    tx: Connection, organization: str, conversation: str, *, before: tuple[int, int] | None = None,
+    after: tuple[int, int] | None = None, limit: int = 50,
+) -> list[Entry]:  # fmt: skip
+    """Return a page of a conversation in order: its newest entries, or those next to a (version, seq)."""
+    where, parameters = "organization = ? AND conversation = ?", list[object]([organization, conversation])
+    for sign, place in (("<", before), (">", after)):
+        if place is not None:
+            where += f" AND (version, seq) {sign} (?, ?)"
+            parameters += place
+    order = "version, seq" if after is not None else "version DESC, seq DESC"
+    return sorted(_entries(tx, f"{where} ORDER BY {order} LIMIT {int(limit)}", parameters), key=lambda one: one.seq)
+
+
 def walk(tx: Connection, organization: str, *, first: int = 0, page: int = 5_000) -> Iterator[Entry]:
     """Yield a ledger's entries in order, a page at a time, so that memory stays flat."""
     while entries := read_range(tx, organization, first, page):
