@@ -28,6 +28,9 @@ log = structlog.get_logger()
 
 Wake = Callable[[Collection[str]], None]
 
+#: How long a start waits for destinations to say whether they hold more than we know of.
+_LOOK_SECONDS = 10.0
+
 #: Reading back one large destination may take so long.
 _RECONCILE_SECONDS = 6 * 3600.0
 
@@ -44,6 +47,7 @@ def run_server(
         if http:
             parts.require_portal_schema()
         listening = _listen(host or server.host, server.port if port is None else port) if http else None
+        _look_at_destinations(parts)
         heartbeats = Heartbeats()
         wake = stack.enter_context(_deliveries(parts, heartbeats)) if jobs else _nobody
         if listening is None or token is None:
@@ -57,6 +61,23 @@ def run_server(
         stack.callback(intake.close)
         with listening:
             _serve_http(parts, intake, token, listening, heartbeats)
+
+
+def _look_at_destinations(parts: Parts) -> None:
+    """Stop where a destination holds entries that the database doesn't know: it is older than what was delivered."""
+    from sync.restored import quick_look
+
+    found = quick_look(parts.database, parts.destinations, _LOOK_SECONDS)
+    for name, why in found.unreachable.items():
+        log.warning("restore.not_compared", destination=name, advice=why)
+    if found.beyond:
+        holders = ", ".join(sorted({one.destination for one in found.beyond}))
+        raise Problem(
+            Exit.SETTINGS,
+            f"this database is older than what was delivered: {holders} holds {found.entries:,} entries that it "
+            f"doesn't know of, from {min(one.entry for one in found.beyond)} on. Run `assent db restore --compare`, "
+            "which lists them and brings them back from the archive",
+        )
 
 
 def portal_routers(parts: Parts) -> "list[APIRouter]":
