@@ -5,6 +5,7 @@ content under the same position is an alarm.
 """
 
 import hashlib
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence, Set
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from heapq import merge
 
 import structlog
 
-from connectors.archive.evidence import EvidenceError, read_entry
+from connectors.archive.evidence import EvidenceError, entry_of, prove_values, read_entry
 from connectors.archive.journal import Journal
 from connectors.archive.lane import ArchivedLane, Kept, damaged, read_seq
 from connectors.archive.manifest import (
@@ -36,6 +37,11 @@ log = structlog.get_logger()
 
 #: Bytes of entries in one segment: whoever reads one needs no more memory than that (a single longer entry aside).
 _SEGMENT_BYTES = 32 * 1024 * 1024
+
+#: Behind the last position that any lane can have.
+_ANY = 2**53
+
+_ORGANIZATION = re.compile(r"[a-z0-9-]{2,32}")
 
 #: Tries to write a manifest while other processes write one too.
 _ATTEMPTS = 5
@@ -114,6 +120,38 @@ class ArchiveConnector:
             before = kept
             if held is not None:
                 yield held
+
+    def organizations(self) -> Sequence[str]:
+        """Return the names of the ledgers that the archive keeps something of."""
+        return sorted(name for name in self._store.names("") if _ORGANIZATION.fullmatch(name))
+
+    def entries(self, organization: str, lane: str, first: int) -> Iterator[Entry]:
+        """Yield a lane's entries from a position on, whole and in order; what isn't proven by itself is left out."""
+        if not self._store.names(f"{organization}/{lane}"):
+            return
+        archived = ArchivedLane(self._store, organization, lane)
+        archived.refresh()
+        late = sorted(archived.late(first, _ANY), key=_by_position)
+        before = first - 1
+        for kept in merge(archived.in_order(first, _ANY), late, key=_by_position):
+            if kept.pos == before:
+                continue
+            try:
+                found = read_entry(kept.line)
+                prove_values(found)
+            except EvidenceError:
+                log.warning("archive.damaged", organization=organization, lane=lane, segment=kept.segment, pos=kept.pos)
+                continue
+            before = kept.pos
+            yield entry_of(found)
+
+    def stated(self, organization: str) -> tuple[int, bytes] | None:
+        """Return the ledger's size and root as the newest manifest says; None before the first."""
+        try:
+            newest = newest_manifest(self._store, organization)
+        except ValueError as error:
+            raise damaged(str(error)) from error
+        return None if newest is None else (newest[0].size, bytes.fromhex(newest[0].root))
 
     def check(self) -> Sequence[Finding]:
         """Look whether the archive takes what we bring as we bring it."""

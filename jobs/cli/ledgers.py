@@ -36,7 +36,7 @@ def show_entry(
         organization, seq = parse_entry_id(entry_id)
     except ValueError as error:
         raise Problem(Exit.USAGE, str(error)) from error
-    with assembled(config) as parts, parts.database.read() as tx:
+    with assembled(config, only_reads=True) as parts, parts.database.read() as tx:
         found = read_entry(tx, organization, seq)
     if found is None:
         raise Problem(Exit.USAGE, f"there is no entry {entry_id}: `assent status` says how large each ledger is")
@@ -76,7 +76,7 @@ def verify(
         if ledger or store is None:
             from jobs.build import assembled
 
-            with assembled(config) as parts:
+            with assembled(config, only_reads=True) as parts:
                 found += verify_ledgers(parts.database)
                 if store is not None:
                     found.append(verify_archive(store, parts.database, told))
