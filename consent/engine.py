@@ -12,7 +12,7 @@ from consent.conversation import DAY, Conversation
 from consent.policy import Policy
 from consent.replies import Heard as Said
 from consent.replies import Reading, read_reply
-from consent.rules import RULES, RULES_DISCLAIMER, RULES_OFF, RULINGS, Case, Event, When
+from consent.rules import OPTED_OUT, RULES, RULES_DISCLAIMER, RULES_OFF, RULINGS, Case, Event, When
 from consent.step import Step
 from consent.values import Consent, Message, Mode, Origin, Record, Scope, Sender, Verdict
 
@@ -32,6 +32,7 @@ _PROVIDED = {"STOP": Event.CARRIER, "START": Event.START, "HELP": Event.HELP}
 #: By these rulings a text decides nothing, whatever it says.
 _UNDOUBTED = frozenset((When.NO_NUMBER, When.LATE_ANSWER, When.LATE_TEXT, When.ECHO, When.REPEATED))
 _ANSWERS = frozenset((Event.YES, Event.STOP, Event.START, Event.CARRIER))
+_OPT_OUTS = frozenset((Event.STOP, Event.CARRIER))
 _SILENT = Reading(Said.TEXT, 10, None, "", False, False, "", False)
 
 
@@ -62,29 +63,41 @@ class Heard(NamedTuple):
 
 def decide(
     conversation: Conversation, message: Message, policy: Policy, *, tag: Callable[[str], str] = _untagged,
-    group_stopped: bool = False,
+    group_stopped: bool = False, stopped_at: int | None = None,
 ) -> Decision:  # fmt: skip
     """Say what a message means, given what this contact agreed to so far.
 
     `tag` makes a keyed tag of a text, by which a repeated one is known again; `group_stopped` tells that another
-    contact of an employee's group send is opted out.
+    contact of an employee's group send is opted out; `stopped_at`, when this contact stopped everything.
     """
+    facts: dict[str, Any] = {}
+    if conversation.version == 0 and conversation.decided_at is not None:
+        facts["stopped_at"] = conversation.decided_at  # it began opted out: its contact had stopped everything
+    elif stopped_at is not None and conversation.consent is OPTED_OUT and stopped_at > (conversation.decided_at or 0):
+        facts["stopped_at"] = stopped_at  # said elsewhere, of this conversation too
+        conversation = conversation._replace(decided_at=stopped_at)
     heard = _heard(conversation, message, policy, tag, group_stopped)
     case = _ruling(conversation, message, policy, heard) or _ruled(conversation, message, policy, heard)
     step = Step(conversation, message, policy)
-    _write(step, conversation, message, policy, heard, case)
+    _write(step, conversation, message, policy, heard, case, facts)
     return Decision(step.conversation, tuple(step.records), _closes(heard, policy, case))
 
 
-def close(conversation: Conversation, message: Message, decision: Decision, policy: Policy) -> Decision:
-    """Close another conversation of a contact whose opt-out reached beyond its own; nothing where it is closed."""
+def close(
+    conversation: Conversation, message: Message, decision: Decision, policy: Policy, *, notify: bool = True
+) -> Decision:
+    """Close another conversation of a contact whose opt-out reached beyond its own; nothing where it is closed.
+
+    `notify`: its employee hasn't been told of this opt-out yet.
+    """
     if conversation.consent is Consent.OPTED_OUT:
         return Decision(conversation, ())
     scope = decision.closes or Scope.ORG
     origin = conversation.origin or Origin.MT
     step = Step(conversation, message, policy)
     step.decide(Consent.OPTED_OUT, origin, {"scope": scope.value, "elsewhere": decision.conversation.id})
-    step.send(f"{origin.value}.rejected.employee")
+    if notify:
+        step.send(f"{origin.value}.rejected.employee")
     return Decision(step.conversation, tuple(step.records))
 
 
@@ -105,7 +118,7 @@ def _heard(
     if message.sender is Sender.EMPLOYEE:  # only the contact decides
         return Heard(Event.EMPLOYEE, _SILENT, "", group_stopped)
     request = conversation.request
-    reading = read_reply(message.text, policy.words((request.opt_in, request.opt_out) if request else None))
+    reading = read_reply(message.text, policy.words(request))
     event = _EVENTS[reading.heard]
     if event is not Event.STOP and (provided := message.provider.get("opt_out_type")) in _PROVIDED:
         event = _PROVIDED[provided]
@@ -228,7 +241,10 @@ def _closes(heard: Heard, policy: Policy, case: Case) -> Scope | None:
     return policy.scope if policy.scope is not Scope.PAIR and case.after is Consent.OPTED_OUT else None
 
 
-def _write(step: Step, before: Conversation, message: Message, policy: Policy, heard: Heard, case: Case) -> None:
+def _write(
+    step: Step, before: Conversation, message: Message, policy: Policy, heard: Heard, case: Case,
+    facts: dict[str, Any],
+) -> None:  # fmt: skip
     """Write the records of one case: the text, the decision that it makes, the messages that go out."""
     after, origin = case.after or before.consent, case.origin or before.origin
     if origin is None and case.after is not None:
@@ -236,7 +252,9 @@ def _write(step: Step, before: Conversation, message: Message, policy: Policy, h
     flags = message.flags + case.flags
     if heard.reading.possible_revocation and case.when is not When.ECHO:
         flags += ("possible_revocation",)
-    step.text(heard.reading, case, after, origin, flags, heard.tag)
+    if before.consent is Consent.OPTED_OUT and heard.event in _OPT_OUTS and case.when is not When.LATE_ANSWER:
+        facts["again"] = Consent.OPTED_OUT.value
+    step.text(heard.reading, case, after, origin, flags, heard.tag, facts)
     if _is_doubtful(before, heard, case):
         step.open_review(heard.reading, after, origin)
     if after is not before.consent and after in (Consent.OPTED_IN, Consent.OPTED_OUT):
