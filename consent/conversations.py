@@ -16,6 +16,7 @@ from consent.canonical import canonical
 from consent.conversation import Conversation, begin
 from consent.database import PERSONAL, PERSONAL_OF_CONTACT, among, fetch, metadata, run, upsert
 from consent.events import Event
+from consent.names import note_names
 from consent.tags import Tags
 from consent.values import Consent, Group, Message, Scope
 
@@ -116,6 +117,8 @@ class Standings:
         self._new_stops: set[bytes] = set()
         #: Employees, by id, and lines that they are known to have had.
         self._had: set[tuple[str, str]] = set()
+        #: What contacts are called, by (tag, name), and when.
+        self._names: dict[tuple[bytes, str], int] = {}
         self._tagged: dict[tuple[str, ...], bytes] = {}
 
     def load(self, messages: Iterable[Message]) -> None:
@@ -146,6 +149,8 @@ class Standings:
             )  # fmt: skip
             standing = Standing(tag, self._tag("line", message.line), contact_tag, conversation)
             self._standings[tag] = standing
+        if message.contact_name:
+            self._names[standing.contact_tag, message.contact_name] = message.sent_at
         return self._known_again(standing, message.contact)
 
     def on_its_line(self, message: Message) -> Message:
@@ -289,12 +294,20 @@ class Standings:
         self._load("id", [id])
         return [one for one in self._standings.values() if one.conversation.id == id]
 
+    def brought_back(self, conversation: Conversation) -> Standing:
+        """Return the standing of a conversation that begins with what was kept elsewhere, under the id it had there."""
+        tag = self._tag("conversation", conversation.line, conversation.contact, conversation.group)
+        line_tag, contact_tag = self._tag("line", conversation.line), self._tag("contact", conversation.contact)
+        standing = self._standings[tag] = Standing(tag, line_tag, contact_tag, conversation)
+        return standing
+
     def write(self) -> None:
         """Store what has changed."""
         keep(self._tx, [one for one in self._standings.values() if one.changed])
         upsert(self._tx, line_table, [self._line_row(tag) for tag in self._new_lines])
         stops = [(self._organization, tag, *since) for tag in self._new_stops if (since := self._stopped[tag])]
         upsert(self._tx, contact_table, stops)
+        note_names(self._tx, self._organization, self._tags, self._names)
         for employee_id, line in self._had:
             run(
                 self._tx,
