@@ -158,17 +158,17 @@ def _has_spoken(before: Conversation, body: Mapping[str, Any]) -> bool:
 def _after_message(before: Conversation, version: int, at: int, body: Mapping[str, Any]) -> Conversation:
     verdict = body["verdict"]
     if body["sender"] == "employee":
-        before = before._replace(written_at=max(at, before.written_at or at))
-        if verdict == "delivered":
-            return before._replace(version=version, spoken=True)
-    held, recent, waiting = before.held, before.recent, before.waiting
+        written_at, waiting = max(at, before.written_at or at), before.waiting
+        if (until := body.get("release_until")) is not None:
+            waiting = (*waiting, (version, until))
+        spoken = before.spoken or verdict == "delivered"
+        return before._replace(version=version, spoken=spoken, written_at=written_at, waiting=waiting)
+    held, recent = before.held, before.recent
     if verdict == "held":
         held = (*held, version)
     if (tag := body.get("text_tag")) is not None:
         recent = (*(one for one in recent if at - one[1] < DAY), (tag, at))[-_RECENT:]
-    if (until := body.get("release_until")) is not None:
-        waiting = (*waiting, (version, until))
-    return before._replace(version=version, held=held, recent=recent, waiting=waiting)
+    return before._replace(version=version, held=held, recent=recent)
 
 
 def _after_auto_message(before: Conversation, version: int, at: int, body: Mapping[str, Any]) -> Conversation:

@@ -12,7 +12,7 @@ from consent.conversation import DAY, Conversation
 from consent.policy import Policy
 from consent.replies import Heard as Said
 from consent.replies import Reading, read_reply
-from consent.rules import OPTED_OUT, RULES, RULES_DISCLAIMER, RULES_OFF, RULINGS, Case, Event, When
+from consent.rules import OPTED_OUT, RULES, RULES_DISCLAIMER, RULES_OFF, RULINGS, TEXTS, Case, Event, When
 from consent.step import Step
 from consent.values import Consent, Message, Mode, Origin, Record, Scope, Sender, Verdict
 
@@ -128,7 +128,7 @@ def _heard(
 
 def _ruling(conversation: Conversation, message: Message, policy: Policy, heard: Heard) -> Case | None:
     """Return the ruling that stands before the tables, if one holds."""
-    for case, holds in _RULINGS[message.sender]:
+    for case, holds in _RULINGS[message.sender, heard.event]:
         if holds(conversation, message, policy, heard):
             if case.verdict is not None:
                 return case
@@ -179,7 +179,7 @@ def _is_group_send(_conversation: Conversation, message: Message, policy: Policy
 def _is_late_answer(conversation: Conversation, message: Message, _policy: Policy, heard: Heard) -> bool:
     """At the same instant STOP wins."""
     decided_at = conversation.decided_at
-    if decided_at is None or heard.event not in _ANSWERS:
+    if decided_at is None:
         return False
     if conversation.consent is Consent.OPTED_OUT and heard.event in (Event.YES, Event.START):
         return message.sent_at <= decided_at
@@ -192,7 +192,7 @@ def _is_late_text(conversation: Conversation, message: Message, _policy: Policy,
 
 def _is_echo(_conversation: Conversation, _message: Message, policy: Policy, heard: Heard) -> bool:
     reading = heard.reading
-    return heard.event is Event.TEXT and (reading.reaction or policy.sends(reading.normalized))
+    return reading.reaction or policy.sends(reading.normalized)
 
 
 def _is_repeated(conversation: Conversation, message: Message, _policy: Policy, heard: Heard) -> bool:
@@ -201,8 +201,8 @@ def _is_repeated(conversation: Conversation, message: Message, _policy: Policy, 
     return sum(one == heard.tag and message.sent_at - at < DAY for one, at in conversation.recent) >= _LOOP - 1
 
 
-def _is_confirmed(_conversation: Conversation, message: Message, _policy: Policy, heard: Heard) -> bool:
-    return heard.event is Event.STOP and message.provider.get("opt_out_type") == "STOP"
+def _is_confirmed(_conversation: Conversation, message: Message, _policy: Policy, _heard: Heard) -> bool:
+    return message.provider.get("opt_out_type") == "STOP"
 
 
 #: Each condition of the tables: (conversation, message, policy, heard) -> whether it holds.
@@ -223,14 +223,23 @@ _CONDITIONS: Mapping[When, Callable[[Conversation, Message, Policy, Heard], bool
     When.REPEATED: _is_repeated,
     When.CONFIRMED_AGAIN: lambda c, m, p, h: c.consent is Consent.OPTED_OUT and _is_confirmed(c, m, p, h),
     When.CONFIRMED: _is_confirmed,
-    When.CARRIER_HELPS: lambda _c, m, p, h: (
-        h.event is Event.HELP and m.provider.get("opt_out_type") == "HELP" and p.mode is not Mode.OFF
-    ),
+    When.CARRIER_HELPS: lambda _c, m, p, _h: m.provider.get("opt_out_type") == "HELP" and p.mode is not Mode.OFF,
     When.MAYBE_REVOKED: lambda c, _m, p, h: (
         h.reading.possible_revocation and c.consent is Consent.OPTED_OUT and p.mode is not Mode.OFF
     ),
 }
-_RULINGS = {sender: tuple((case, _CONDITIONS[case.when]) for case in cases) for sender, cases in RULINGS.items()}
+#: What a condition can hold of at all, where that isn't every text: the others aren't asked.
+_ONLY = {
+    When.LATE_ANSWER: _ANSWERS, When.ECHO: {Event.TEXT}, When.REPEATED: {Event.TEXT}, When.MAYBE_REVOKED: {Event.TEXT},
+    When.CONFIRMED: {Event.STOP}, When.CONFIRMED_AGAIN: {Event.STOP}, When.CARRIER_HELPS: {Event.HELP},
+}  # fmt: skip
+_RULINGS = {
+    (sender, event): tuple(
+        (case, _CONDITIONS[case.when]) for case in cases if event in _ONLY.get(case.when, TEXTS)
+    )
+    for sender, cases in RULINGS.items()
+    for event in TEXTS
+}  # fmt: skip
 
 
 def _closes(heard: Heard, policy: Policy, case: Case) -> Scope | None:
