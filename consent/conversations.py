@@ -16,6 +16,7 @@ from consent.canonical import canonical
 from consent.conversation import Conversation, begin
 from consent.database import PERSONAL, PERSONAL_OF_CONTACT, among, fetch, metadata, run, upsert
 from consent.events import Event
+from consent.names import note_names
 from consent.tags import Tags
 from consent.values import Consent, Group, Message, Scope
 
@@ -115,6 +116,8 @@ class Standings:
         self._new_lines: set[bytes] = set()
         #: Employees, by id, and lines that they are known to have had.
         self._had: set[tuple[str, str]] = set()
+        #: What contacts are called, by (tag, name), and when.
+        self._names: dict[tuple[bytes, str], int] = {}
         self._tagged: dict[tuple[str, ...], bytes] = {}
 
     def load(self, messages: Iterable[Message]) -> None:
@@ -140,6 +143,8 @@ class Standings:
             )  # fmt: skip
             standing = Standing(tag, self._tag("line", message.line), contact_tag, conversation)
             self._standings[tag] = standing
+        if message.contact_name:
+            self._names[standing.contact_tag, message.contact_name] = message.sent_at
         return self._known_again(standing, message.contact)
 
     def with_employee(self, message: Message) -> Message:
@@ -272,6 +277,7 @@ class Standings:
         upsert(self._tx, line_table, [self._line_row(tag) for tag in self._new_lines])
         stopped = [(self._organization, tag, *since) for tag, since in self._stopped.items() if since is not None]
         upsert(self._tx, contact_table, stopped)
+        note_names(self._tx, self._organization, self._tags, self._names)
         for employee_id, line in self._had:
             run(
                 self._tx,

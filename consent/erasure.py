@@ -152,5 +152,5 @@ def scrub(database: Database) -> None:
             connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as tx:
-        for table in ("entry", "conversation"):
+        for table in ("entry", "conversation", "contact_name"):
             run(tx, f"VACUUM {table}")

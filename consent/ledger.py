@@ -211,6 +211,19 @@ def seq_at(tx: Connection, organization: str, at: int, *, lane: str | None = Non
     return first
 
 
+def pos_at(tx: Connection, organization: str, lane: str, seq: int) -> int:
+    """Return the first position of a lane whose entry has this seq or a later one; the lane's size where none has."""
+    first, end = 0, newest_head(tx, organization).lanes[lane]
+    sql = "SELECT seq FROM entry WHERE organization = ? AND lane = ? AND pos = ?"
+    while first < end:
+        middle = (first + end) // 2
+        if run(tx, sql, [organization, lane, middle]).scalar_one() < seq:
+            first = middle + 1
+        else:
+            end = middle
+    return first
+
+
 def read_entry(tx: Connection, organization: str, seq: int) -> Entry | None:
     """Return one entry, or None."""
     found = read_range(tx, organization, seq, 1)
@@ -225,6 +238,20 @@ def read_conversation(
     if versions is not None:
         where += f" AND version IN ({', '.join('?' * len(versions)) or 'NULL'})"
     return _entries(tx, where + " ORDER BY seq", parameters)
+
+
+def page_conversation(
+    tx: Connection, organization: str, conversation: str, *, before: tuple[int, int] | None = None,
+    after: tuple[int, int] | None = None, limit: int = 50,
+) -> list[Entry]:  # fmt: skip
+    """Return a page of a conversation in order: its newest entries, or those next to a (version, seq)."""
+    where, parameters = "organization = ? AND conversation = ?", list[object]([organization, conversation])
+    for sign, place in (("<", before), (">", after)):
+        if place is not None:
+            where += f" AND (version, seq) {sign} (?, ?)"
+            parameters += place
+    order = "version, seq" if after is not None else "version DESC, seq DESC"
+    return sorted(_entries(tx, f"{where} ORDER BY {order} LIMIT {int(limit)}", parameters), key=lambda one: one.seq)
 
 
 def walk(tx: Connection, organization: str, *, first: int = 0, page: int = 5_000) -> Iterator[Entry]:

@@ -36,6 +36,7 @@ def chores(parts: Parts, wake_workers: Callable[[], None], watch: Callable[[thre
         Job("watch", settings.watch, watch, stalled, alone=False),
         Job("reconcile", settings.reconcile, lambda stop: compare_all(database, parts.destinations, stop), _LONG),
         Job("verify", settings.verify, lambda _: verify_all(database), _LONG),
+        Job("archive", settings.archive, lambda stop: _keep_archives(parts, stop, wake_workers), _LONG),
         Job("dispose", settings.dispose, lambda _: _dispose(database), _LONG),
         Job("housekeeping", settings.housekeeping, lambda _: keep_house(database), _LONG),
     ]  # fmt: skip
@@ -92,6 +93,19 @@ def keep_house(database: Database) -> None:
             connection.cursor().execute("PRAGMA optimize")
             connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
     log.info("housekeeping.finished", alarms=dropped, resyncs=runs)
+
+
+def _keep_archives(parts: Parts, stop: threading.Event, wake_workers: Callable[[], None]) -> None:
+    from jobs.archiving import protect_archives, send_again
+
+    try:
+        protect_archives(parts.database, parts.destinations, stop=stop)
+        if send_again(parts.database, parts.destinations, stop):
+            wake_workers()
+    except (TransientError, SuspendedError) as error:
+        log.warning("archive.unreachable", code=error.code, advice=error.advice)
+    except Problem as problem:  # a person is at it
+        log.info("archive.busy", advice=str(problem))
 
 
 def _dispose(database: Database) -> None:

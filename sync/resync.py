@@ -79,6 +79,8 @@ class Filters:
     conversations: tuple[str, ...] | None = None
     #: One entry: (organization, seq).
     entry: tuple[str, int] | None = None
+    #: Of what was refused: why.
+    code: str | None = None
 
     def match(self, entry: Entry) -> bool:
         """Tell whether an entry is meant."""
@@ -261,7 +263,8 @@ class _Resync:
                                      state="refused", limit=1_000_000)  # fmt: skip
         positions: dict[tuple[str, str], list[int]] = {}
         for aside in asides:
-            positions.setdefault((aside.organization, aside.lane), []).append(aside.pos)
+            if self._filters.code in (None, aside.code):
+                positions.setdefault((aside.organization, aside.lane), []).append(aside.pos)
         yield from self._at(positions)
 
     def _differing(self) -> Iterator[list[Entry]]:

@@ -88,7 +88,13 @@ class ServerSettings(Section):
 
 
 class AuthSettings(Section):
-    """Who may sign in."""
+    """Who may sign in to the portal, and for how long."""
+
+    idle_minutes: float = Field(default=30.0, gt=0, le=24 * 60, description="without a page a session is over")
+    session_hours: float = Field(default=12.0, gt=0, le=31 * 24, description="after which one signs in anew")
+    lock_after: int = Field(default=5, ge=1, description="wrong passwords in a row that lock an account")
+    lock_minutes: float = Field(default=15.0, gt=0, le=24 * 60, description="how long it stays locked")
+    reveal_minutes: float = Field(default=15.0, gt=0, le=24 * 60, description="how long a revealed number is shown")
 
 
 class ConsentSettings(Section):
@@ -119,6 +125,11 @@ class JobsSettings(Section):
     )
     verify: Schedule = Field(
         default="0 5 * * 0", description="checks every hash of the ledgers again", examples=["0 5 * * 0"]
+    )
+    archive: Schedule = Field(
+        default="10 * * * *",
+        description="carries locks and legal holds to archives, and sends again what they don't acknowledge",
+        examples=["10 * * * *"],
     )
     dispose: Schedule = Field(
         default="30 4 * * *",
@@ -235,7 +246,9 @@ class ArchiveSettings(_Destination):
     secret_access_key: SecretStr | None = None
     secret_access_key_file: Path | None = None
     lock: Literal["compliance", "governance"] = "compliance"
-    retention_days: int = Field(default=2557, ge=1, le=36500, description="s3: how long objects are locked; 7 years")
+    retention_days: int = Field(
+        default=2592, ge=1, le=36500, description="s3: how long new objects are locked; a job makes it longer as needed"
+    )
     legal_hold: bool = Field(default=False, description="s3: put every object under a legal hold too")
     # sftp, smtp
     host: str | None = Field(default=None, min_length=1)
@@ -268,6 +281,18 @@ class ArchiveSettings(_Destination):
         examples=["America/New_York"],
         description="local times are told in it; default: where the contact's number is from",
     )
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_known(cls, value: str | None) -> str | None:
+        if value is not None:
+            from zoneinfo import ZoneInfo
+
+            try:
+                ZoneInfo(value)
+            except (KeyError, OSError, ValueError) as error:
+                raise ValueError("no time zone of this name is known") from error
+        return value
 
 
 class PortalSettings(_Destination):

@@ -2,7 +2,6 @@
 
 import re
 import time
-from collections.abc import Callable
 from typing import TypedDict
 from urllib.parse import urlencode
 
@@ -12,10 +11,11 @@ from fastapi.responses import RedirectResponse
 from connectors.portal.protocol import ORGANIZATION
 from connectors.portal.store import Arrival, Place, PortalStore
 from consent.kinds import Kind
+from jobs.access import Access
 from jobs.web.presenting import KIND_WORDS, position, row
 from jobs.web.problems import ProblemError
 from jobs.web.rendering import PageRoute, page, static_file
-from jobs.web.sign_in import door
+from jobs.web.sign_in import door, viewer
 from jobs.web.whereabouts import Where
 
 #: Entries on one page.
@@ -39,24 +39,19 @@ def wall_clock() -> int:
 def portal_router(
     store: PortalStore,
     where: Where,
-    authenticate: Callable[[str], bool],
-    clock: Callable[[], int] = wall_clock,
+    access: Access,
     *,
     prefix: str = "/portal",
 ) -> APIRouter:
-    """Return the portal's pages.
-
-    `where` says where entries are, `authenticate` whether a token is the one that `assent init` made
-    (in constant time), `clock` the time in microseconds since 1970. Sessions are kept in the portal's database.
-    """
+    """Return the portal's pages: `where` says where entries are, `access` who may see them."""
 
     def place(request: Request) -> None:
         request.state.base = request.scope.get("root_path", "") + prefix
+        request.state.access = access
 
     router = APIRouter(prefix=prefix, route_class=PageRoute, include_in_schema=False, dependencies=[Depends(place)])
-    doors, require_session = door(store.database, authenticate, clock)
     # Whatever is added to this one is behind the sign-in: a new page can't forget to ask.
-    inside = APIRouter(route_class=PageRoute, dependencies=[Depends(require_session)])
+    inside = APIRouter(route_class=PageRoute, dependencies=[Depends(viewer())])
 
     @router.get("")
     def add_slash(request: Request) -> Response:
@@ -75,7 +70,6 @@ def portal_router(
         return page(
             request,
             "entries.html",
-            signed_in=True,
             rows=[row(arrival, whereabouts.get(position(arrival.entry), ())) for arrival in shown],
             kinds=KIND_WORDS,
             organizations=store.organizations(),
@@ -88,7 +82,7 @@ def portal_router(
     def miss(_path: str) -> Response:
         raise ProblemError(404, "not_found", "There is no such page.")
 
-    router.include_router(doors)
+    router.include_router(door())
     router.include_router(inside)
     return router
 
