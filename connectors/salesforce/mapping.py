@@ -133,6 +133,11 @@ SWIFT_FIELDS = tuple(field for field in _STORED if field.type is not PARAGRAPH o
 SLOW_FIELDS = tuple(field for field in _STORED if field.type is PARAGRAPH and field.name != _TEXT)
 _SLOW_PERSONAL = frozenset(field.name for field in SLOW_FIELDS) - {FACTS.name}
 _HALF = 8  # bytes
+# Of each: its name, its type, whether that is a text.
+_SWIFT, _SLOW = (
+    tuple((field.name, field.type, field.type in (LINE, PARAGRAPH)) for field in fields)
+    for fields in (SWIFT_FIELDS, SLOW_FIELDS)
+)
 _KEPT_WORDS = 1000  # of one fact: `answers` and `actor` have no end
 _OPENING = b'{"attributes":{"type":"' + ENTRY_OBJECT.encode() + b'"},'
 
@@ -180,7 +185,7 @@ def digest_of(row: Mapping[str, Any], *, slow: bool = True) -> bytes:
 
     Without the `slow` fields, which weren't asked for then, it is the first 8 of these bytes.
     """
-    return _joined(_kept(row, SWIFT_FIELDS), _kept(row, SLOW_FIELDS) if slow else None)
+    return _joined(_kept(row, _SWIFT), _kept(row, _SLOW) if slow else None)
 
 
 def run_records(statement: Statement) -> list[dict[str, Any]]:
@@ -308,10 +313,19 @@ class _Words(dict[str | int, bytes]):
 _WORDS: Mapping[str, _Words] = MappingProxyType({source: _Words(source) for source in _FACTS_BY_NAME})
 
 
-def _kept(row: Mapping[str, Any], fields: Iterable[Field]) -> bytes:
-    # Nulls are left out: a field that is added later and empty in old records changes no digest.
-    kept = {field.name: normalized(row.get(field.name), field.type) for field in fields}
-    return orjson.dumps({name: value for name, value in kept.items() if value is not None})
+def _kept(row: Mapping[str, Any], fields: Iterable[tuple[str, FieldType, bool]]) -> bytes:
+    kept = {}
+    for name, type_, is_text in fields:
+        value = row.get(name)
+        # Nulls are left out: a field that is added later and empty in old records changes no digest.
+        if value is None:
+            continue
+        if is_text and type(value) is str and value.isprintable() and value[:1] != " " != value[-1:]:
+            if value:
+                kept[name] = value
+        elif (normal := normalized(value, type_)) is not None:
+            kept[name] = normal
+    return orjson.dumps(kept)
 
 
 def _joined(swift: bytes, slow: bytes | None) -> bytes:
