@@ -61,6 +61,13 @@ class Parts:
         url = self.settings.server.portal_database_url
         return _opened(url, "[server] portal_database_url") if url else self.database
 
+    @property
+    def public_url(self) -> str:
+        """What browsers and providers reach this server by, without a slash at its end."""
+        server = self.settings.server
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(server.host, server.host)  # noqa: S104 (not bound here)
+        return (server.public_url or f"http://{host}:{server.port}").rstrip("/")
+
     @cached_property
     def access(self) -> "Access":
         """Who may see what of the portal."""

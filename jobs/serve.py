@@ -101,7 +101,12 @@ def _serve_http(parts: Parts, intake: Intake, token: str, listening: socket.sock
         )
     )
     address, port = listening.getsockname()[:2]
-    log.info("server.started", url=f"http://{f'[{address}]' if ':' in address else address}:{port}", pid=os.getpid())
+    url = f"http://{f'[{address}]' if ':' in address else address}:{port}"
+    log.info("server.started", url=url, pid=os.getpid())
+    if (key := parts.access.first_link()) is not None:
+        at = parts.settings.server.public_url or url
+        advice = "nobody can sign in yet: open this link once, within a day, to make the first user"
+        log.warning("users.none", advice=advice, link=f"{at.rstrip('/')}/portal/welcome/{key}")
     # On a signal it stops listening, finishes the requests at work, and then raises the signal again for us.
     try:
         running.run(sockets=[listening])

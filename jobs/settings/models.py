@@ -56,6 +56,11 @@ class ServerSettings(Section):
 
     host: str = Field(default="127.0.0.1", min_length=1, description="the address to listen on; loopback by default")
     port: int = Field(default=8080, ge=0, le=65535, description="0 takes any free port")
+    public_url: HttpUrl | None = Field(
+        default=None,
+        description="what browsers and providers reach this server by, where a proxy stands in front",
+        examples=["https://assent.bank.example"],
+    )
     token: SecretStr | None = Field(default=None, description="what API callers send as bearer token", min_length=16)
     token_file: Path | None = None
     portal_secret: SecretStr | None = Field(default=None, description="signs what the portal destination sends here")
