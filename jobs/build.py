@@ -31,6 +31,7 @@ from sync.port import Connector
 if TYPE_CHECKING:
     from connectors.salesforce.settings import SalesforceSettings as Told
     from jobs.access import Access
+    from jobs.api.webhooks import Providers
 
 
 @dataclass
@@ -67,6 +68,18 @@ class Parts:
         server = self.settings.server
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(server.host, server.host)  # noqa: S104 (not bound here)
         return (server.public_url or f"http://{host}:{server.port}").rstrip("/")
+
+    @property
+    def providers(self) -> "Providers":
+        """What the webhooks of providers are known by."""
+        from jobs.api.webhooks import Providers
+
+        server = self.settings.server
+        secrets = {
+            name: None if (value := getattr(server, name)) is None else value.get_secret_value()
+            for name in ("twilio_auth_token", "whatsapp_app_secret", "whatsapp_verify_token")
+        }
+        return Providers(self.public_url, organization=server.webhook_organization, **secrets)
 
     @cached_property
     def access(self) -> "Access":

@@ -101,14 +101,22 @@ def _serve_http(parts: Parts, intake: Intake, token: str, listening: socket.sock
     import uvicorn
 
     from jobs.api import Token, create_app
+    from jobs.api.destinations import destination_router
+    from jobs.api.webhooks import webhook_router
+    from jobs.running import Runs
 
     server = parts.settings.server
+    runs = Runs(parts.database, parts.destinations, parts.rules)
     app: FastAPI = create_app(
         parts.database,
         intake,
         Token(token),
         max_body_bytes=server.max_body_bytes,
-        routers=portal_routers(parts),
+        routers=[
+            destination_router(parts.database, parts.destinations, runs),
+            webhook_router(parts.database, intake, parts.providers),
+            *portal_routers(parts),
+        ],
         is_stopping=lambda: running.should_exit,
         stalled=heartbeats.stalled,
     )
@@ -133,6 +141,7 @@ def _serve_http(parts: Parts, intake: Intake, token: str, listening: socket.sock
     try:
         running.run(sockets=[listening])
     finally:
+        runs.end(parts.settings.delivery.drain_seconds)
         log.info("server.stopped")
 
 

@@ -19,6 +19,7 @@ from jobs.api.health import health_routes
 from jobs.api.imports import import_router
 from jobs.api.keys import Keys, Token
 from jobs.api.messages import message_routes
+from jobs.api.organizations import organization_router
 from jobs.api.queries import query_router
 from jobs.api.reviews import review_router
 from jobs.web.problems import ProblemError, problem
@@ -49,6 +50,7 @@ def create_app(
     app.include_router(consent_router(database))
     app.include_router(import_router(database, intake))
     app.include_router(review_router(database, intake))
+    app.include_router(organization_router(database))
     for router in routers:
         app.include_router(router)
     app.add_middleware(Guard, keys=Keys(database, token, _now), max_body_bytes=max_body_bytes)

@@ -68,6 +68,15 @@ class ServerSettings(Section):
     portal_database_url: DatabaseUrl | None = Field(
         default=None, description="the portal's own database; default: the one above"
     )
+    twilio_auth_token: SecretStr | None = Field(default=None, description="Twilio signs its webhooks with it")
+    twilio_auth_token_file: Path | None = None
+    whatsapp_app_secret: SecretStr | None = Field(default=None, description="Meta signs WhatsApp's webhooks with it")
+    whatsapp_app_secret_file: Path | None = None
+    whatsapp_verify_token: SecretStr | None = Field(default=None, description="what was typed into Meta's form")
+    whatsapp_verify_token_file: Path | None = None
+    webhook_organization: OrganizationId | None = Field(
+        default=None, description="whose texts to lines that nobody registered are; default: the only one there is"
+    )
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, description="a larger request is refused with 413")
     shutdown_seconds: Seconds = Field(default=20.0, description="how long requests at work may take after SIGTERM")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
