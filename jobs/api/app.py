@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from consent.database import Database, DatabaseError, explain
 from jobs.api.consents import consent_router
@@ -27,6 +28,7 @@ from sync.intake import Intake
 
 log = structlog.get_logger()
 
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 _WORDS = {404: "There is nothing at this path.", 405: "This path doesn't take this method."}
 
@@ -64,6 +66,14 @@ def create_app(
     return app
 
 
+def _methods(app: FastAPI, request: Request) -> list[str]:
+    """Return the methods that a path takes, of all its routes: each route knows its own only."""
+    asked = [(method, {**request.scope, "method": method}) for method in _METHODS]
+    return [
+        method for method, scope in asked if any(route.matches(scope)[0] is Match.FULL for route in app.routes)
+    ]  # fmt: skip
+
+
 def _now() -> int:
     return time.time_ns() // 1_000
 
@@ -74,8 +84,10 @@ def _answer_errors(app: FastAPI, max_body_bytes: int) -> None:
         return problem(error)
 
     @app.exception_handler(HTTPException)
-    async def _http(_request: Request, error: HTTPException) -> Response:
+    async def _http(request: Request, error: HTTPException) -> Response:
         status = error.status_code
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            error.headers = {"allow": ", ".join(_methods(app, request))}
         code = _CODES.get(status, HTTPStatus(status).name.lower())
         detail = _WORDS.get(status, HTTPStatus(status).phrase)
         return problem(ProblemError(status, code, detail, headers=error.headers))

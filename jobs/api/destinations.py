@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Depends, Path, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from consent.canonical import parse_entry_id, timestamp
 from consent.database import Database
@@ -53,7 +53,7 @@ class Resync(_Body):
     entry: str | None = Field(default=None, description="one entry's id")
     since: str | None = Field(default=None, description="recorded at or after, RFC 3339")
     until: str | None = Field(default=None, description="recorded before, RFC 3339")
-    dry_run: bool = Field(default=False, description="count, and change nothing")
+    dry_run: StrictBool = Field(default=False, description="count, and change nothing")
     resume: str | None = Field(default=None, description="go on with an earlier resync, by its `run`")
 
 
@@ -61,7 +61,7 @@ class Reconcile(_Body):
     """What to read back and compare."""
 
     org: str | None = None
-    repair: bool = False
+    repair: StrictBool = False
 
 
 def destination_router(database: Database, destinations: Sequence[Destination], runs: Runs) -> APIRouter:

@@ -125,7 +125,7 @@ def _add_settings(router: APIRouter, database: Database) -> None:
                 written = ",".join(value) if isinstance(value, list) else value
                 organizations.set_setting(tx, org, key, written, actor=grant.id, now=_now())
 
-        return _json(_changed(database, change, lambda tx: told_organization(tx, organizations.organization(tx, org))))
+        return _json(_changed(database, change, lambda tx: told_organization(tx, found_organization(tx, org)[0])))
 
 
 def _add_features(router: APIRouter, database: Database) -> None:
