@@ -10,7 +10,7 @@ TESTS ?= tests
 LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
   --custom-compile-command "make lock" --all-extras $(UPGRADE)
 
-.PHONY: help setup demo test check format bench chaos lock salesforce-conversion clean
+.PHONY: help setup demo test servers check format bench chaos lock salesforce-conversion clean
 
 help:
 	@echo "make setup   the environment in $(VENV)/, development tools included"
@@ -29,8 +29,12 @@ setup: $(VENV)/.dev $(VENV)/.converter
 demo: $(VENV)/.runtime
 	$(BIN)/assent demo
 
-test: setup check
+test: setup check servers
 	$(BIN)/pytest $(TESTS)
+
+# What tests run against and no Python package brings: OpenSSH's server, a real S3 with Object Lock. No root is needed.
+servers: | $(BIN)/python
+	@tests/system-packages || echo "Going on: the tests that need what is missing fail and say what to install." >&2
 
 check: setup
 	$(BIN)/ruff check
