@@ -1,4 +1,4 @@
-"""kill -9, and SIGTERM, in the middle of `assent ingest` and of `assent sync`: afterwards nothing is missing and nothing is twice.
+"""kill -9, and SIGTERM, in the middle of `assent ingest` and of `assent sync`: nothing is missing, nothing is twice.
 
 Real commands, a real archive, a portal served by `assent serve`, and the Salesforce stand-in over TLS.
 """
