@@ -427,9 +427,11 @@ def _content(asked: Mapping[str, Any], message: Message | Event) -> bytes:
     said |= {"line": message.line, "contact": message.contact}
     if isinstance(message, Message):
         said["group"] = sorted(message.recipients)
-    for name in ("sent_at", "at"):
-        if isinstance(asked.get(name), str):
-            said[name] = parse_timestamp(asked[name])
+        if "sent_at" in said:  # where it is ahead, the time of receipt is what counts
+            ahead = "clock_ahead" in message.flags
+            said["sent_at"] = parse_timestamp(said["sent_at"]) if ahead else message.sent_at
+    elif isinstance(said.get("at"), str):
+        said["at"] = parse_timestamp(said["at"])
     try:
         return orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # halves of surrogate pairs, or integers without end
