@@ -32,6 +32,7 @@ from sync.port import Connector
 if TYPE_CHECKING:
     from connectors.salesforce.settings import SalesforceSettings as Told
     from jobs.access import Access
+    from jobs.api.webhooks import Providers
 
 
 @dataclass
@@ -61,6 +62,25 @@ class Parts:
         """Where the portal that we host keeps what was pushed to it: its own database, or the ledgers'."""
         url = self.settings.server.portal_database_url
         return _opened(url, "[server] portal_database_url") if url else self.database
+
+    @property
+    def public_url(self) -> str:
+        """What browsers and providers reach this server by, without a slash at its end."""
+        server = self.settings.server
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(server.host, server.host)  # noqa: S104 (not bound here)
+        return (server.public_url or f"http://{host}:{server.port}").rstrip("/")
+
+    @property
+    def providers(self) -> "Providers":
+        """What the webhooks of providers are known by."""
+        from jobs.api.webhooks import Providers
+
+        server = self.settings.server
+        secrets = {
+            name: None if (value := getattr(server, name)) is None else value.get_secret_value()
+            for name in ("twilio_auth_token", "whatsapp_app_secret", "whatsapp_verify_token")
+        }
+        return Providers(self.public_url, organization=server.webhook_organization, **secrets)
 
     @cached_property
     def access(self) -> "Access":

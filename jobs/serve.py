@@ -123,24 +123,37 @@ def _serve_http(
     parts: Parts, intake: Intake, token: str, listening: socket.socket, heartbeats: Heartbeats, metrics: Metrics
 ) -> None:
     from jobs.api import Token, create_app
+    from jobs.api.destinations import destination_router
+    from jobs.api.webhooks import webhook_router
+    from jobs.running import Runs
 
     server = parts.settings.server
+    runs = Runs(parts.database, parts.destinations, parts.rules)
     app: FastAPI = create_app(
         parts.database,
         intake,
         Token(token),
         max_body_bytes=server.max_body_bytes,
-        routers=portal_routers(parts),
+        routers=[
+            destination_router(parts.database, parts.destinations, runs),
+            webhook_router(parts.database, intake, parts.providers),
+            *portal_routers(parts),
+        ],
         is_stopping=lambda: running.should_exit,
         stalled=heartbeats.stalled,
         metrics=metrics,
     )
     running = _server(parts, app)
     log.info("server.started", url=_url(listening), pid=os.getpid())
+    if (key := parts.access.first_link()) is not None:
+        at = parts.settings.server.public_url or _url(listening)
+        advice = "nobody can sign in yet: open this link once, within a day, to make the first user"
+        log.warning("users.none", advice=advice, link=f"{at.rstrip('/')}/portal/welcome/{key}")
     # On a signal it stops listening, finishes the requests at work, and then raises the signal again for us.
     try:
         running.run(sockets=[listening])
     finally:
+        runs.end(parts.settings.delivery.drain_seconds)
         log.info("server.stopped")
 
 

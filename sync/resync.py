@@ -243,7 +243,7 @@ class _Resync:
 
     def _pages(self) -> Iterator[list[Entry]]:
         """Yield matching entries, each page of one lane of one ledger, in order."""
-        if self._filters.only in (Only.MISSING, Only.DRIFTED, Only.UNSETTLED):
+        if self._filters.only in (Only.MISSING, Only.DRIFTED, Only.UNSETTLED, Only.DIFFERING):
             yield from self._differing()
         elif self._filters.only is Only.REFUSED:
             yield from self._refused()

@@ -75,12 +75,26 @@ class ServerSettings(Section):
 
     host: str = Field(default="127.0.0.1", min_length=1, description="the address to listen on; loopback by default")
     port: int = Field(default=8080, ge=0, le=65535, description="0 takes any free port")
+    public_url: HttpUrl | None = Field(
+        default=None,
+        description="what browsers and providers reach this server by, where a proxy stands in front",
+        examples=["https://assent.bank.example"],
+    )
     token: SecretStr | None = Field(default=None, description="what API callers send as bearer token", min_length=16)
     token_file: Path | None = None
     portal_secret: SecretStr | None = Field(default=None, description="signs what the portal destination sends here")
     portal_secret_file: Path | None = None
     portal_database_url: DatabaseUrl | None = Field(
         default=None, description="the portal's own database; default: the one above"
+    )
+    twilio_auth_token: SecretStr | None = Field(default=None, description="Twilio signs its webhooks with it")
+    twilio_auth_token_file: Path | None = None
+    whatsapp_app_secret: SecretStr | None = Field(default=None, description="Meta signs WhatsApp's webhooks with it")
+    whatsapp_app_secret_file: Path | None = None
+    whatsapp_verify_token: SecretStr | None = Field(default=None, description="what was typed into Meta's form")
+    whatsapp_verify_token_file: Path | None = None
+    webhook_organization: OrganizationId | None = Field(
+        default=None, description="whose texts to lines that nobody registered are; default: the only one there is"
     )
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, description="a larger request is refused with 413")
     shutdown_seconds: Seconds = Field(default=20.0, description="how long requests at work may take after SIGTERM")
