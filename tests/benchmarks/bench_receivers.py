@@ -18,7 +18,7 @@ def portal(store: Store, scale: Scale) -> Iterator[Result]:
             secret = new_secret()
             with store.fresh() as other, serving("portal", other.url, secret) as url:
                 connector = PortalConnector(PortalSettings(f"{url}/portal", (secret,)))
-                settled, seconds = deliver_all(database, connector)
+                delivered = deliver_all(database, connector)
                 connector.shut()
-            rates.append(settled / seconds)
+            rates.append(delivered.entries / delivered.seconds)
     yield Result("portal: deliver over HTTP", f"{store.name} behind it", "", middle(rates), "entries/s", 5_000)

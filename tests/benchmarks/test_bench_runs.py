@@ -87,9 +87,9 @@ def test_every_entry_is_delivered_while_a_snapshot_is_held_open(store):
         memory = MemoryConnector()
         if database.is_postgres:
             with foreign_snapshot(database):
-                settled, _ = deliver_all(database, memory)
+                settled = deliver_all(database, memory).entries
         else:
-            settled, _ = deliver_all(database, memory)
+            settled = deliver_all(database, memory).entries
 
     assert settled == len(memory.ids()) == written + 2  # the organization and its mode are entries, too
 
