@@ -25,6 +25,7 @@ from jobs.settings import (
 )
 from sync.delivery import Rules
 from sync.destinations import Destination
+from sync.forecast import place_of
 from sync.migrate import SchemaError, require, upgrade
 from sync.port import Connector
 
@@ -156,6 +157,14 @@ class Parts:
         for destination in self.destinations:
             if isinstance(destination.connector, ArchiveConnector) and not self._was_delivered_to(destination):
                 destination.connector.prepare()
+
+    def places(self) -> dict[str, Path]:
+        """Return the folders on this machine that fill up as entries come, by what stands in them."""
+        found = {} if (folder := place_of(self.database)) is None else {"database": folder}
+        for name, one in self.settings.destinations.items():
+            if isinstance(one, ArchiveSettings) and one.enabled and one.transport == "directory":
+                found[name] = one.path
+        return found
 
     def close(self) -> None:
         """Let go of connections."""

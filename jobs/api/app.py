@@ -42,12 +42,13 @@ def create_app(
     routers: Sequence[APIRouter] = (),
     is_stopping: Callable[[], bool] = lambda: False,
     stalled: Callable[[], Sequence[str]] = list,
+    metrics: Callable[[], bytes] | None = None,
 ) -> FastAPI:
     """Put the routes together; `routers` are the portal's."""
     # No pages of FastAPI's own: they would load scripts from elsewhere.
     app = FastAPI(title="Assent", docs_url=None, redoc_url=None, redirect_slashes=False)
     app.router.routes.extend(message_routes(intake))
-    app.router.routes.extend(health_routes(database, is_stopping, stalled))
+    app.router.routes.extend(health_routes(database, is_stopping, stalled, metrics))
     app.include_router(query_router(database))
     app.include_router(consent_router(database))
     app.include_router(import_router(database, intake))

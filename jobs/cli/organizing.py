@@ -14,7 +14,7 @@ from jobs.cli.shared import Config, Json, Limit, group, now, print_lines, print_
 from jobs.exits import Exit, Problem
 
 org = group("Organizations: a main one has its own ledger; others stand below it.")
-feature = group("Features that are switched for a main organization's whole account.")
+feature = group("Features: switched for the whole account; a sub-organization may be stricter.")
 line = group("Lines: which number is whose.")
 
 OrgId = Annotated[str, typer.Argument(metavar="ORG", help="An organization's id.")]
@@ -142,7 +142,7 @@ def set_feature(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Switch SMS Opt-In or group messaging, which exclude each other, for the whole account."""
+    """Switch SMS Opt-In or group messaging, which exclude each other; a sub-organization may only be stricter."""
     from consent import organizations
     from consent.values import Mode
     from jobs.build import assembled, host_actor

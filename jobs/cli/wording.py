@@ -100,9 +100,11 @@ def preview(
 
     policy = _policy(org_id, config)
     spoken = policy.language_of(language)
-    text = render(policy.template(_known(key), spoken), {
+    template = policy.template(_known(key), spoken)
+    opt_in, opt_out = policy.shown(template, spoken)
+    text = render(template, {
         EMPLOYEE_NAME: clean_name(employee, policy.name), ORGANIZATION: policy.name,
-        OPT_IN_TEXT: policy.opt_in(spoken), OPT_OUT_TEXT: policy.opt_out(spoken), REASON: "the number is a landline",
+        OPT_IN_TEXT: opt_in, OPT_OUT_TEXT: opt_out, REASON: "the number is a landline",
     })  # fmt: skip
     count = segments(text)
     if as_json:
