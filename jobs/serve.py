@@ -188,12 +188,20 @@ def _run_jobs_only(parts: Parts, heartbeats: Heartbeats, metrics: Metrics) -> No
         log.info("jobs.started", pid=os.getpid())
         _wait_for_signal()
     from starlette.applications import Starlette
+    from starlette.middleware import Middleware
 
+    from jobs.api import Token
+    from jobs.api.guard import Guard
     from jobs.api.health import health_routes
+    from jobs.api.keys import Keys
 
-    listening = _listen(parts.settings.server.host, port)
+    server = parts.settings.server
+    listening = _listen(server.host, port)
     routes = health_routes(parts.database, lambda: running.should_exit, heartbeats.stalled, metrics)
-    running = _server(parts, Starlette(routes=routes))
+    token = None if server.token is None else Token(server.token.get_secret_value())
+    keys = Keys(parts.database, token, lambda: time.time_ns() // 1_000)
+    guard = Middleware(Guard, keys=keys, max_body_bytes=server.max_body_bytes)
+    running = _server(parts, Starlette(routes=routes, middleware=[guard]))
     log.info("jobs.started", pid=os.getpid(), url=_url(listening))
     running.run(sockets=[listening])
     _wait_for_signal()

@@ -27,7 +27,10 @@ def health_routes(
     database: Database, is_stopping: Callable[[], bool], stalled: Callable[[], Sequence[str]] = list,
     metrics: Callable[[], bytes] | None = None,
 ) -> list[Route]:  # fmt: skip
-    """Return the routes; they need no token. `stalled` names the jobs of this process that give no sign of life."""
+    """Return the routes; the guard asks a token for `/metrics` alone.
+
+    `stalled` names the jobs of this process that give no sign of life.
+    """
 
     async def livez(_request: Request) -> Response:
         return _ok({"status": "alive"})

@@ -57,7 +57,9 @@ def served(url, more=lambda database, intake: ()):
         create_organization(tx, "acme", "Acme Bank", parent=None, actor="test", now=1)
         set_feature(tx, "acme", "sms_opt_in", True, actor="test", now=1)
     intake = Intake(database)
-    app = create_app(database, intake, Token(TOKEN), max_body_bytes=LIMIT, routers=more(database, intake))
+    app = create_app(
+        database, intake, Token(TOKEN), max_body_bytes=LIMIT, routers=more(database, intake), metrics=lambda: b"up 1\n"
+    )
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none"))
     logged = io.StringIO()
@@ -375,7 +377,7 @@ def test_the_description_names_every_call_and_the_token(api):
     assert calls <= told["paths"].keys()
     for path, operations in told["paths"].items():
         for operation in operations.values():
-            assert ("security" in operation) == path.startswith("/v1/")
+            assert ("security" in operation) == path.startswith(("/v1/", "/metrics"))
             assert operation["summary"]
 
 

@@ -112,24 +112,29 @@ def test_jobs_alone_deliver_and_say_how_they_are(acme, text):
             f"{api}/v1/messages", json=text("STOP"), headers={"authorization": f"Bearer {TOKEN}"}, timeout=20
         )
         assert answer.status_code == 200
-        jobs = acme.start("serve", "--jobs-only", ASSENT_JOBS__HEALTH_PORT="0", ASSENT_JOBS__HOUSEKEEPING="1s")
+        jobs = acme.start(
+            "serve", "--jobs-only", ASSENT_JOBS__HEALTH_PORT="0", ASSENT_JOBS__HOUSEKEEPING="1s",
+            ASSENT_SERVER__TOKEN=TOKEN,
+        )  # fmt: skip
         try:
             health = lines_until(jobs, "jobs.started")["url"]
 
             def metrics():
-                return requests.get(f"{health}/metrics", timeout=20).text
+                return requests.get(
+                    f"{health}/metrics", headers={"authorization": f"Bearer {TOKEN}"}, timeout=20
+                ).text  # fmt: skip
 
             wait_for(lambda: 'assent_owed_entries{destination="archive",lane="consent"} 0.0' in metrics())
             wait_for(lambda: 'assent_job_runs_total{job="housekeeping",result="succeeded"} 0.0' not in metrics())
             told = metrics()
             ready = requests.get(f"{health}/readyz", timeout=20)
-            others = requests.get(f"{health}/v1/entries", timeout=20)
+            others = [requests.get(f"{health}{path}", timeout=20) for path in ("/v1/entries", "/metrics")]
         finally:
             jobs.kill()
             jobs.communicate()
 
     assert ready.status_code == 200
-    assert others.status_code == 404
+    assert [answer.status_code for answer in others] == [401, 401]
     assert 'assent_pushed_entries_total{answer="taken",destination="archive"}' in told
     assert 'assent_job_stalled{job="scheduler"} 0.0' in told
     assert "acme" not in told
