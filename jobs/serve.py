@@ -190,7 +190,8 @@ def _run_jobs_only(parts: Parts, heartbeats: Heartbeats, metrics: Metrics) -> No
     from jobs.api import Token
     from jobs.api.health import health_app
 
-    token, server = Token(_token(parts)), parts.settings.server
+    server = parts.settings.server
+    token = None if server.token is None else Token(server.token.get_secret_value())
     listening = _listen(server.host, port)
     app = health_app(
         parts.database, token, lambda: running.should_exit, heartbeats.stalled, metrics, server.max_body_bytes
