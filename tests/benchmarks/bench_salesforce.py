@@ -33,7 +33,7 @@ _WAIT_SECONDS = 30.0
 
 def salesforce(store: Store, scale: Scale) -> Iterator[Result]:
     """Deliver one lane to an org that takes its time, in turns with a bare loop over the same records."""
-    with store.fresh() as database, _org() as (address, control):
+    with store.fresh() as database, org() as (address, control):
         entries = _fill(database, scale.salesforce_entries)
         bare = _Bare(address)
         ours, loop, processor, calls = [], [], [], []
@@ -120,7 +120,7 @@ class _Bare:
 
 
 @contextmanager
-def _org() -> Iterator[tuple[dict[str, Any], Control]]:
+def org() -> Iterator[tuple[dict[str, Any], Control]]:
     with tempfile.TemporaryDirectory(prefix="assent-bench-") as folder:
         ready = Path(folder) / "ready.json"
         process = subprocess.Popen(

@@ -49,13 +49,21 @@ class Scale(NamedTuple):
     #: Decisions of the engine alone, and texts that nobody sends.
     decisions: int
     hostile_texts: int
+    #: Entries of one large ledger, and how many ledgers of 500.
+    large: int
+    ledgers: int
+    #: STOPs sent into a system at rest.
+    stops: int
     #: Each side of a comparison is measured so often, in turns; the middle of the ratios counts.
     rounds: int
 
 
-FULL = Scale(64, 960, 640, 300, 40_000, 20_000, 0.15, 100, 100_000, 8_000, 1_000_000, 4_000, 60_000, 1_000_000, 3)
-QUICK = Scale(64, 480, 384, 100, 20_000, 10_000, 0.15, 20, 10_000, 3_000, 50_000, 2_000, 30_000, 20_000, 1)
-TINY = Scale(4, 8, 16, 8, 200, 200, 0.0, 2, 100, 100, 400, 40, 240, 50, 1)
+FULL = Scale(64, 960, 640, 300, 40_000, 20_000, 0.15, 100, 100_000, 8_000, 1_000_000, 4_000, 60_000, 1_000_000,
+             1_000_000, 2_000, 20, 3)  # fmt: skip
+QUICK = Scale(
+    64, 480, 384, 100, 20_000, 10_000, 0.15, 20, 10_000, 3_000, 50_000, 2_000, 30_000, 20_000, 50_000, 40, 5, 1
+)
+TINY = Scale(4, 8, 16, 8, 200, 200, 0.0, 2, 100, 100, 400, 40, 240, 50, 600, 3, 1, 1)
 
 
 class Result(NamedTuple):
