@@ -17,7 +17,7 @@ from tests.benchmarks.bench_engine import engine
 from tests.benchmarks.bench_http import http
 from tests.benchmarks.bench_intake import decisions, lone
 from tests.benchmarks.bench_receivers import archive, portal
-from tests.benchmarks.bench_salesforce import salesforce
+from tests.benchmarks.bench_salesforce import backlog, salesforce
 from tests.benchmarks.bench_world import FULL, QUICK, Result, Scale, Store, stores
 
 #: By name: what is measured on each kind of database, and what once.
@@ -29,6 +29,7 @@ ON_EACH: dict[str, Callable[[Store, Scale], Iterator[Result]]] = {
 ONCE: dict[str, Callable[[Store, Scale], Iterator[Result]]] = {
     "engine": engine,
     "salesforce": salesforce,
+    "backlog": backlog,
     "archive": archive,
     "portal": portal,
     "http": http,
