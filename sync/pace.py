@@ -105,4 +105,4 @@ def _recorded(tx: Connection, organization: str, lane: str, positions: Sequence[
         return {}
     condition, parameters = among(tx, "pos", list(positions))
     sql = f"SELECT pos, recorded_at FROM entry WHERE organization = ? AND lane = ? AND {condition}"
-    return {pos: at for pos, at in fetch(tx, sql, [organization, lane, *parameters])}
+    return {row[0]: row[1] for row in fetch(tx, sql, [organization, lane, *parameters])}
