@@ -30,6 +30,7 @@ from sync.port import Connector
 
 if TYPE_CHECKING:
     from connectors.salesforce.settings import SalesforceSettings as Told
+    from jobs.access import Access
 
 
 @dataclass
@@ -59,6 +60,13 @@ class Parts:
         """Where the portal that we host keeps what was pushed to it: its own database, or the ledgers'."""
         url = self.settings.server.portal_database_url
         return _opened(url, "[server] portal_database_url") if url else self.database
+
+    @cached_property
+    def access(self) -> "Access":
+        """Who may see what of the portal."""
+        from jobs.access import Access, Limits
+
+        return Access(self.database, Limits(**self.settings.auth.model_dump()))
 
     @cached_property
     def destinations(self) -> list[Destination]:

@@ -58,15 +58,14 @@ def run_server(
             _serve_http(parts, intake, token, listening, heartbeats)
 
 
-def portal_routers(parts: Parts, token: str) -> "list[APIRouter]":
+def portal_routers(parts: Parts) -> "list[APIRouter]":
     """Return the portal's receiving end, where it has a secret, and its pages."""
-    from jobs.api import Token
     from jobs.tracing import whereabouts_of
     from jobs.web.pages import portal_router, wall_clock
     from jobs.web.receiver import receiver_router
 
     store = PortalStore(parts.portal_database)
-    pages = portal_router(store, whereabouts_of(parts.database, parts.destinations), Token(token).matches)
+    pages = portal_router(store, whereabouts_of(parts.database, parts.destinations), parts.access)
     secret = parts.settings.server.portal_secret
     if secret is None:
         return [pages]
@@ -87,7 +86,7 @@ def _serve_http(parts: Parts, intake: Intake, token: str, listening: socket.sock
         intake,
         Token(token),
         max_body_bytes=server.max_body_bytes,
-        routers=portal_routers(parts, token),
+        routers=portal_routers(parts),
         is_stopping=lambda: running.should_exit,
         stalled=heartbeats.stalled,
     )

@@ -69,7 +69,13 @@ class ServerSettings(Section):
 
 
 class AuthSettings(Section):
-    """Who may sign in."""
+    """Who may sign in to the portal, and for how long."""
+
+    idle_minutes: float = Field(default=30.0, gt=0, le=24 * 60, description="without a page a session is over")
+    session_hours: float = Field(default=12.0, gt=0, le=31 * 24, description="after which one signs in anew")
+    lock_after: int = Field(default=5, ge=1, description="wrong passwords in a row that lock an account")
+    lock_minutes: float = Field(default=15.0, gt=0, le=24 * 60, description="how long it stays locked")
+    reveal_minutes: float = Field(default=15.0, gt=0, le=24 * 60, description="how long a revealed number is shown")
 
 
 class ConsentSettings(Section):

