@@ -23,6 +23,8 @@ from sync.notices import Announcer, Listener
 if TYPE_CHECKING:
     from fastapi import APIRouter, FastAPI
 
+    from jobs.running import Runs
+
 log = structlog.get_logger()
 
 Wake = Callable[[Collection[str]], None]
@@ -58,14 +60,16 @@ def run_server(
             _serve_http(parts, intake, token, listening, heartbeats)
 
 
-def portal_routers(parts: Parts) -> "list[APIRouter]":
+def portal_routers(parts: Parts, intake: Intake, runs: "Runs") -> "list[APIRouter]":
     """Return the portal's receiving end, where it has a secret, and its pages."""
     from jobs.tracing import whereabouts_of
-    from jobs.web.pages import portal_router, wall_clock
+    from jobs.web.pages import Desk, portal_router, wall_clock
     from jobs.web.receiver import receiver_router
 
     store = PortalStore(parts.portal_database)
-    pages = portal_router(store, whereabouts_of(parts.database, parts.destinations), parts.access)
+    hosted = dict.fromkeys(parts.hosted_portals, store.arrived)
+    where = whereabouts_of(parts.database, parts.destinations, hosted)
+    pages = portal_router(Desk(parts.database, parts.access, where, intake, parts.destinations, runs))
     secret = parts.settings.server.portal_secret
     if secret is None:
         return [pages]
@@ -79,14 +83,16 @@ def _serve_http(parts: Parts, intake: Intake, token: str, listening: socket.sock
     import uvicorn
 
     from jobs.api import Token, create_app
+    from jobs.running import Runs
 
     server = parts.settings.server
+    runs = Runs(parts.database, parts.destinations, parts.rules)
     app: FastAPI = create_app(
         parts.database,
         intake,
         Token(token),
         max_body_bytes=server.max_body_bytes,
-        routers=portal_routers(parts),
+        routers=portal_routers(parts, intake, runs),
         is_stopping=lambda: running.should_exit,
         stalled=heartbeats.stalled,
     )
@@ -106,6 +112,7 @@ def _serve_http(parts: Parts, intake: Intake, token: str, listening: socket.sock
     try:
         running.run(sockets=[listening])
     finally:
+        runs.end(parts.settings.delivery.drain_seconds)
         log.info("server.stopped")
 
 

@@ -1,6 +1,6 @@
 """Where entries are: for the portal's pages, read from receipts and from what is set aside.
 
-A receipt says what a destination promised. Of the portal that we host ourselves we can do better, and say what it holds.
+A receipt says what a destination promised. Of the portal that we host ourselves we can say what it holds.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -106,8 +106,10 @@ def _batches(tx: Connection, key: Sequence[str], first: int, last: int) -> list[
     where = "organization = ? AND destination = ? AND lane = ?"
     rows = run(
         tx,
-        f"""SELECT first, last, settled_at, substr(held, 1, 1) AS held FROM receipt WHERE {where} AND first <= ? AND first >= coalesce(
-        (SELECT max(first) FROM receipt WHERE {where} AND first <= ?), 0) ORDER BY first""",
+        f"""SELECT first, last, settled_at, substr(held, 1, 1) AS held FROM receipt
+        WHERE {where} AND first <= ? AND first >= coalesce(
+            (SELECT max(first) FROM receipt WHERE {where} AND first <= ?), 0)
+        ORDER BY first""",
         [*key, last, *key, first],
     )
     return [(row.first, row.last, row.settled_at, bytes(row.held)) for row in rows]

@@ -81,10 +81,14 @@ def unclosed(tx: Connection, destination: Destination, organization: str) -> boo
     return bool(fetch(tx, sql, [name, organization, *[name] * _named_by_unclosed(lanes)]))
 
 
-def aside_counts(tx: Connection, destination: str) -> dict[str, int]:
-    """Return how many entries of a destination are waiting, refused and discarded."""
-    sql = "SELECT state, count(*) AS entries FROM set_aside WHERE destination = ? GROUP BY state"
-    return {row.state: row.entries for row in run(tx, sql, [destination])}
+def aside_counts(tx: Connection, destination: str, organization: str | None = None) -> dict[str, int]:
+    """Return how many entries of a destination, of one ledger or all, are waiting, refused and discarded."""
+    where, parameters = "destination = ?", [destination]
+    if organization is not None:
+        where += " AND organization = ?"
+        parameters.append(organization)
+    sql = f"SELECT state, count(*) AS entries FROM set_aside WHERE {where} GROUP BY state"
+    return {row.state: row.entries for row in run(tx, sql, parameters)}
 
 
 def _cursor(lane: str) -> str:

@@ -65,7 +65,7 @@ def line(
             pen = "M"
         else:
             path.append(f"{pen}{x:.1f} {axis - value * scale:.1f}")
-            parts.append(f'<circle class="dot" cx="{x:.1f}" cy="{axis - value * scale:.1f}" r="2"><title>{escape(name)}: {escape(unit(value))}</title></circle>')  # noqa: E501
+            parts.append(_dot(x, axis - value * scale, f"{name}: {unit(value)}"))
             pen = "L"
         if at % every == 0:
             parts.append(_text(_LEFT + at * step, height - 6, name))
@@ -86,7 +86,8 @@ def nice(value: float) -> float:
 
 
 def _grid(most_up: float, most_down: float, axis: float, scale: float) -> list[tuple[float, float]]:
-    up = [(axis - value * scale, value) for value in (most_up / 2, most_up)]
+    # Counts have no halves.
+    up = [(axis - value * scale, value) for value in (most_up / 2, most_up) if value == int(value)]
     down = [(axis + most_down * scale, most_down)] if most_down else []
     return [(axis, 0), *up, *down]
 
@@ -106,12 +107,16 @@ def _rect(look: str, x: float, y: float, width: float, height: float) -> str:
     return f'<rect class="{look}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{max(height, 1):.1f}" rx="1"/>'
 
 
+def _dot(x: float, y: float, said: str) -> str:
+    return f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="2"><title>{escape(said)}</title></circle>'
+
+
 def _text(x: float, y: float, said: str) -> str:
     return f'<text x="{x:.1f}" y="{y}">{escape(said)}</text>'
 
 
 def _svg(parts: Sequence[str], title: str, height: int) -> Markup:
     # Everything in it is ours or escaped above.
-    return Markup(  # noqa: S704
-        f'<svg class="chart" viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
-    )
+    view = f"0 0 {_WIDTH} {height}"
+    head = f'<svg class="chart" viewBox="{view}" role="img" aria-label="{escape(title)}">'
+    return Markup(f"{head}{''.join(parts)}</svg>")  # noqa: S704

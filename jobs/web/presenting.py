@@ -75,8 +75,8 @@ class Row:
 
     @property
     def was_late(self) -> bool:
-        """Whether it reached us more than a minute after it happened."""
-        return self.recorded_at - self.at > 60_000_000
+        """Whether it reached us more than a minute after it happened; what followed from it isn't told again."""
+        return not self.look.startswith("to-") and self.recorded_at - self.at > 60_000_000
 
 
 class Fates(NamedTuple):
@@ -157,7 +157,7 @@ def _marks(body: Mapping[str, Any], values: Mapping[str, Any]) -> Iterable[str]:
         yield f"group of {len(group)}"
 
 
-def _auto_message(told: Row, body: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+def _auto_message(told: Row, body: Mapping[str, Any], _values: Mapping[str, Any]) -> None:
     key = str(body.get("template", ""))
     to = "employee" if str(body.get("to") or key.rpartition(".")[2]) == "employee" else "contact"
     told.shape, told.look = "bubble", f"to-{to}"

@@ -37,7 +37,7 @@ class Times:
         at = self._at(micros)
         return f"{('Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun')[at.weekday()]} {_date(at)}"
 
-    def date(self, micros: int) -> Markup:
+    def on(self, micros: int) -> Markup:
         """Return `23 Nov 2026` as a time element."""
         return self._element(micros, _date(self._at(micros)))
 
@@ -66,7 +66,7 @@ class Times:
         return self._element(micros, "just now" if abs(seconds) < 5 else f"{span} ago" if seconds > 0 else f"in {span}")
 
     def read(self, text: str) -> int | None:
-        """Return the instant of `2026-11-23T10:00` or `2026-11-23`, in this zone unless it names one; None if it is none."""
+        """Return the instant of `2026-11-23 10:00` or `2026-11-23`, in this zone unless it names one, else None."""
         try:
             at = datetime.fromisoformat(text.strip())
         except ValueError:

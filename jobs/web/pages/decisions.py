@@ -94,21 +94,31 @@ def _decisions(desk: Desk, tally: Tally, request: Request, who: Viewer, span: st
     width = 7 if by_week else 1
     first = today - int(span) + 1
     rows = [
-        (start, *(_sum(total, start, min(start + width, today + 1), decision) for decision in (Consent.OPTED_IN, Consent.OPTED_OUT)))
+        (
+            start,
+            *(
+                _sum(total, start, min(start + width, today + 1), decision)
+                for decision in (Consent.OPTED_IN, Consent.OPTED_OUT)
+            ),
+        )
         for start in range(first, today + 1, width)
     ]
-    told = [Bar(_day(at), ins, outs, f"{_day(at)}{' and 6 days' if by_week else ''}: {ins:,} opted in, {outs:,} opted out")
-            for at, ins, outs in rows]  # fmt: skip
+    more = " and 6 days" if by_week else ""
+    told = [
+        Bar(_day(at), ins, outs, f"{_day(at)}{more}: {ins:,} opted in, {outs:,} opted out") for at, ins, outs in rows
+    ]
     within = {key: count for key, count in total.items() if key[1] >= first}
     sources = Counter[tuple[str, str]]()
     for (_, _, decision, source), count in within.items():
         sources[decision, source] += count
-    ins, outs = (sum(count for (decision, _), count in sources.items() if decision == one) for one in ("opted_in", "opted_out"))
+    ins, outs = (
+        sum(count for (decision, _), count in sources.items() if decision == one) for one in ("opted_in", "opted_out")
+    )
     return page(
         request, "decisions.html", span=span, spans=_SPANS, org=chosen, organizations=seen, ins=ins, outs=outs,
         chart=bars(told, f"Opt-ins upwards and opt-outs downwards over {_SPANS[span]}"),
         rows=[(_date(at), ins_, outs_) for at, ins_, outs_ in reversed(rows) if ins_ or outs_], by_week=by_week,
-        sources=[(decision, SOURCE_WORDS.get(source, source), count) for (decision, source), count in sources.most_common()],
+        sources=[(one, SOURCE_WORDS.get(source, source), count) for (one, source), count in sources.most_common()],
     )  # fmt: skip
 
 
@@ -118,7 +128,9 @@ def _sum(total: Counts, first: int, end: int, decision: Consent) -> int:
 
 def _day(days: int) -> str:
     at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=days)
-    return f"{at.day} {('Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec')[at.month - 1]}"
+    return (
+        f"{at.day} {('Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec')[at.month - 1]}"
+    )
 
 
 def _date(days: int) -> str:

@@ -9,10 +9,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import FileResponse
+from sqlalchemy import Connection
 from starlette.background import BackgroundTask
 
 from consent.kinds import Kind
-from consent.organizations import Organization
 from consent.searching import by_id
 from jobs import asking
 from jobs.access import Role, Viewer
@@ -80,7 +80,7 @@ def _read(desk: Desk, request: Request, who: Viewer, asked: Form) -> tuple[dict[
             if asked[name] and bounds[name] is None:
                 errors[name] = "Give a date, as 2026-11-23."
         if not errors and (asked["contact"] or asked["line"]):
-            errors |= _numbers(tx, seen, asked)
+            errors |= _numbers(tx, asked)
         if asked["conversation"] and not errors:
             main = seen[asked["org"]].main if asked["org"] else ""
             standing = by_id(tx, main, asked["conversation"])
@@ -104,7 +104,7 @@ def _bound(request: Request, told: str, *, is_end: bool) -> int | None:
     return at
 
 
-def _numbers(tx: object, seen: dict[str, Organization], asked: Form) -> dict[str, str]:
+def _numbers(tx: Connection, asked: Form) -> dict[str, str]:
     errors = {}
     for name in ("contact", "line"):
         if not asked[name]:
@@ -113,7 +113,7 @@ def _numbers(tx: object, seen: dict[str, Organization], asked: Form) -> dict[str
             errors["org"] = "Choose an organization: a number is read as its country writes it."
             continue
         try:
-            _, policy = asking.found_organization(tx, asked["org"])  # type: ignore[arg-type]
+            _, policy = asking.found_organization(tx, asked["org"])
             asking.number(asked[name], name, policy)
         except asking.QuestionError:
             errors[name] = "This can’t be read as a number: give it as +1 404 555 0123."

@@ -12,6 +12,7 @@ from consent.canonical import parse_entry_id
 from consent.entry import Entry
 from consent.kinds import Lane
 from consent.ledger import newest_head, read_entry, read_lane, read_range, seq_at
+from consent.reviews import State as ReviewState
 from consent.searching import Met, by_id
 from jobs import asking
 from jobs.access import Role, Viewer
@@ -30,7 +31,6 @@ from jobs.web.pages.search import DaysAsked, EntryAsked, NameAsked, NumberAsked,
 from jobs.web.presenting import Row, person, position, row
 from jobs.web.rendering import PageRoute, page
 from jobs.web.sign_in import Form, form, viewer
-from consent.reviews import State as ReviewState
 
 #: Entries on one page of a day.
 PAGE = 60
@@ -105,7 +105,7 @@ def _home(
     return page(
         request, "reports.html", 200 if error is None else 422, error=error, text=text, org=org,
         organizations=[one for one in seen if one.parent is None], reviews=sorted(reviews, key=_due)[:5],
-        more_reviews=len(reviews) > 5, decisions=_rows(desk, who, shown),
+        more_reviews=len(reviews) > 5, decisions=_rows(desk, shown),
     )  # fmt: skip
 
 
@@ -197,12 +197,12 @@ def _days(desk: Desk, request: Request, who: Viewer) -> Response:
     shown = found[:PAGE]
     older = shown[-1].seq if len(found) > PAGE else at if at > first else None
     return page(
-        request, "days.html", rows=_rows(desk, who, shown), asked=asked, org=org, ledgers=ledgers, older=older,
+        request, "days.html", rows=_rows(desk, shown), asked=asked, org=org, ledgers=ledgers, older=older,
         is_first=top == until, count=until - first,
     )  # fmt: skip
 
 
-def _rows(desk: Desk, who: Viewer, entries: Sequence[Entry]) -> list[dict[str, Any]]:
+def _rows(desk: Desk, entries: Sequence[Entry]) -> list[dict[str, Any]]:
     places = desk.where([position(one) for one in entries])
     return [
         {"row": row(one, places.get(position(one), ())), "entry": one, "people": _people(one)} for one in entries
@@ -239,7 +239,7 @@ def _show_entry(desk: Desk, request: Request, who: Viewer, entry_id: str) -> Res
     erased = sorted(name for name, value in entry.facts().items() if _is_commitment(value) and name not in values)
     return page(
         request, "entry.html", entry=entry, row=told, values=values, facts={k: _plain(v) for k, v in facts.items()},
-        erased=erased, standing=standing if standing is not None and sees_standing(who, standing) else None, clear=clear,
+        erased=erased, standing=standing if standing and sees_standing(who, standing) else None, clear=clear,
     )  # fmt: skip
 
 

@@ -120,8 +120,7 @@ def _days(text: str, today: date) -> DaysAsked | None:
     read = [_day(part, today) for part in parts]
     if any(one is None for one in read):
         return None
-    firsts, lasts = [one[0] for one in read if one], [one[1] for one in read if one]
-    return DaysAsked(min(firsts), max(lasts))
+    return DaysAsked(min(one[0] for one in read if one), max(one[1] for one in read if one))
 
 
 def _day(text: str, today: date) -> tuple[date, date] | None:
@@ -135,8 +134,8 @@ def _day(text: str, today: date) -> tuple[date, date] | None:
         if match := _AMERICAN.fullmatch(text):
             return _one(int(match[3]), int(match[1]), int(match[2]))
         if (match := _WRITTEN.fullmatch(text)) and match[2][:3] in _MONTHS:
-            year, month, day = int(match[4]), _MONTHS.index(match[2][:3]) + 1, match[1] or match[3]
-            return _whole_month(year, month) if day is None else _one(year, month, int(day))
+            year, month, told = int(match[4]), _MONTHS.index(match[2][:3]) + 1, match[1] or match[3]
+            return _whole_month(year, month) if told is None else _one(year, month, int(told))
     except ValueError:
         return None
     return None

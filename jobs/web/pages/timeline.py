@@ -138,11 +138,21 @@ def _state(desk: Desk, tx: Connection, standing: Standing) -> dict[str, Any]:
     """Return what holds now, and the entry that says so."""
     told = standing.conversation
     policy = read_policies(tx, told.organization)[told.sub_organization or told.organization]
-    state = {"consent": told.consent.value, "mode": policy.mode.value, "allowed": None, "reason": "", "entry": None}
+    state: dict[str, Any] = {
+        "consent": told.consent.value,
+        "mode": policy.mode.value,
+        "allowed": None,
+        "reason": "",
+        "entry": None,
+    }
     if told.contact and told.line:
         question = Question(told.organization, told.contact, told.sub_organization, told.line, told.group)
         said = gate(tx, desk.tags(tx), question, policy)
-        state |= {"allowed": said.allowed, "entry": said.entry, "reason": REASON_WORDS.get(said.reason or "", said.reason)}
+        state |= {
+            "allowed": said.allowed,
+            "entry": said.entry,
+            "reason": REASON_WORDS.get(said.reason or "", said.reason),
+        }
     if policy.mode is Mode.OFF and state["allowed"]:
         state["reason"] = "SMS Opt-in is off for this organization"
     return state
