@@ -264,6 +264,13 @@ class Standings:
         self._load("id", [id])
         return [one for one in self._standings.values() if one.conversation.id == id]
 
+    def brought_back(self, conversation: Conversation) -> Standing:
+        """Return the standing of a conversation that begins with what was kept elsewhere, under the id it had there."""
+        tag = self._tag("conversation", conversation.line, conversation.contact, conversation.group)
+        line_tag, contact_tag = self._tag("line", conversation.line), self._tag("contact", conversation.contact)
+        standing = self._standings[tag] = Standing(tag, line_tag, contact_tag, conversation)
+        return standing
+
     def write(self) -> None:
         """Store what has changed."""
         keep(self._tx, [one for one in self._standings.values() if one.changed])

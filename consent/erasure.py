@@ -62,8 +62,28 @@ def erase(
             facts = {"retention": "erasure", "actor": actor, "entries": len(seqs), "conversations": conversations,
                      "seqs": [list(one) for one in ranges(sorted(seqs))]}  # fmt: skip
             [told] = append(tx, main, [Record(Kind.RETENTION, now, facts, {"note": note})], now)
-    _scrub(database)
+    scrub(database)
     return Erased(len(conversations), len(seqs), told)
+
+
+def erase_again(tx: Connection, tables: MetaData, tags: Tags, told: Entry) -> None:
+    """Do what the entry of an erasure says was done: an older state of the database was restored since."""
+    facts, main = told.facts(), told.organization
+    own: list[str] = facts["conversations"]
+    contact = None
+    for at in range(0, len(own), 1_000):
+        condition, parameters = among(tx, "id", own[at : at + 1_000])
+        sql = f"SELECT contact FROM conversation WHERE organization = ? AND {condition} AND contact IS NOT NULL"
+        contact = contact or next((row[0] for row in fetch(tx, sql, [main, *parameters])), None)
+    seqs = [seq for first, last in facts["seqs"] for seq in range(first, last + 1)]
+    for at in range(0, len(seqs), 1_000):
+        for entry in read_seqs(tx, main, seqs[at : at + 1_000]):
+            if entry.conversation in own or contact is None:  # without the number nothing tells what is another's
+                _forget_values(tx, entry, list(entry.revealed()))
+            else:
+                _forget_values(tx, entry, _names(entry, contact))
+    if contact is not None:
+        _forget(tx, tables, main, tags("contact", contact))
 
 
 def _naming(
@@ -99,16 +119,19 @@ def _erase(tx: Connection, main: str, contact: str, conversations: Sequence[str]
         run(tx, f"UPDATE entry SET personal = NULL WHERE {where}", [main, *parameters])
     for entry in naming:
         # Of an entry about somebody else only what names this contact; its other values have salts of their own.
-        names = _names(entry, contact)
-        left = {name: held for name, held in orjson.loads(entry.values or b"{}").items() if name not in names}
-        about = entry.conversation is None and "contact" in names
-        run(
-            tx,
-            "UPDATE entry SET personal = ? WHERE organization = ? AND seq = ?",
-            [None if about else canonical(left), main, entry.seq],
-        )
+        _forget_values(tx, entry, _names(entry, contact))
         seqs.append(entry.seq)
     return seqs
+
+
+def _forget_values(tx: Connection, entry: Entry, names: Sequence[str]) -> None:
+    left = {name: held for name, held in orjson.loads(entry.values or b"{}").items() if name not in names}
+    about = not left or (entry.conversation is None and "contact" in names)
+    run(
+        tx,
+        "UPDATE entry SET personal = ? WHERE organization = ? AND seq = ?",
+        [None if about else canonical(left), entry.organization, entry.seq],
+    )
 
 
 def _forget(tx: Connection, tables: MetaData, main: str, tag: bytes) -> int:
@@ -122,7 +145,7 @@ def _forget(tx: Connection, tables: MetaData, main: str, tag: bytes) -> int:
     return changed
 
 
-def _scrub(database: Database) -> None:
+def scrub(database: Database) -> None:
     """Take what was erased out of the files as well: from the log that commits are written to, from dead rows."""
     if not database.is_postgres:
         with closing(database.engine.raw_connection()) as connection:

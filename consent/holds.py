@@ -163,15 +163,14 @@ def list_holds(tx: Connection, organization: str | None = None) -> list[Hold]:
     return [Hold(org, name, Cover(cover), bytes(subject), since, seq) for org, name, cover, subject, since, seq in rows]
 
 
-def held_positions(tx: Connection, tags: Tags, organization: str, lane: str, first: int, last: int) -> list[int]:
-    """Return the positions of a lane between two, both included, that are under a hold.
+def is_any_held(tx: Connection, holds: Holds, organization: str, lane: str, first: int, last: int) -> bool:
+    """Tell whether a lane's entries between two positions, both included, are under a hold, any of them.
 
     For stores that can hold a file: one with any of these in it is held, one without is free.
     """
-    holds = Holds(tx, tags, organization)
-    if holds.all:
-        return list(range(first, last + 1))
-    return [one.pos for one in read_lane(tx, organization, lane, first, last + 1 - first) if holds.cover(one)]
+    if holds.all or not holds.names:
+        return holds.all
+    return any(map(holds.cover, read_lane(tx, organization, lane, first, last + 1 - first)))
 
 
 def _subject(tags: Tags, covered: Covered) -> bytes:

@@ -211,6 +211,19 @@ def seq_at(tx: Connection, organization: str, at: int, *, lane: str | None = Non
     return first
 
 
+def pos_at(tx: Connection, organization: str, lane: str, seq: int) -> int:
+    """Return the first position of a lane whose entry has this seq or a later one; the lane's size where none has."""
+    first, end = 0, newest_head(tx, organization).lanes[lane]
+    sql = "SELECT seq FROM entry WHERE organization = ? AND lane = ? AND pos = ?"
+    while first < end:
+        middle = (first + end) // 2
+        if run(tx, sql, [organization, lane, middle]).scalar_one() < seq:
+            first = middle + 1
+        else:
+            end = middle
+    return first
+
+
 def read_entry(tx: Connection, organization: str, seq: int) -> Entry | None:
     """Return one entry, or None."""
     found = read_range(tx, organization, seq, 1)

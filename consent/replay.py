@@ -48,7 +48,7 @@ def replay(entries: Iterable[Entry], start: Snapshot | None = None) -> dict[str,
             raise ReplayError(f"{entry.id} was disposed of: replay from a snapshot taken after it")
         if entry.conversation is not None and entry.version is not None:
             facts = entry.facts()
-            before = states.get(entry.conversation) or _begun(entry, entry.conversation, facts)
+            before = states.get(entry.conversation) or begun(entry, entry.conversation, facts)
             states[entry.conversation] = evolve(before, Kind(entry.kind), entry.version, entry.occurred_at, facts)
         seq += 1
     return states
@@ -81,7 +81,7 @@ def restore(data: bytes) -> Snapshot:
     })  # fmt: skip
 
 
-def _begun(entry: Entry, conversation: str, facts: Mapping[str, Any]) -> Conversation:
+def begun(entry: Entry, conversation: str, facts: Mapping[str, Any]) -> Conversation:
     """Return a conversation as its first entry finds it: that entry is always a text, which names the channel."""
     values = entry.revealed()
     group = Group.WHATSAPP if facts.get("channel") == "whatsapp" else Group.TEXT

@@ -145,6 +145,28 @@ def dispose(database: Database, tags: Tags, main: str, *, actor: str, now: int, 
     return found
 
 
+def kept_until(tx: Connection, main: str, lane: str, first: int, last: int) -> int:
+    """Return until when a lane's entries between two positions, both included, are kept; microseconds since 1970.
+
+    For stores that lock files until a time: it moves on as texts are sent under a consent. What is kept for good is
+    kept as long as what was written last in its ledger.
+    """
+    periods = read_periods(tx, main)
+    sql = """SELECT kind, conversation, max(recorded_at) FROM entry
+    WHERE organization = ? AND lane = ? AND pos >= ? AND pos <= ? GROUP BY kind, conversation"""
+    rows = [(Kind(row[0]), row[1], row[2]) for row in fetch(tx, sql, [main, lane, first, last])]
+    consent = {one for kind, one, _ in rows if one is not None and LANE_OF[kind] is Lane.CONSENT}
+    relied = _last_texts(tx, main, sorted(consent))
+    until = 0
+    for kind, conversation, recorded_at in rows:
+        if kind in KEPT:
+            until = max(until, newest_head(tx, main).recorded_at + DEFAULT_DAYS * DAY)
+        else:
+            last_text = relied.get(conversation, 0) if LANE_OF[kind] is Lane.CONSENT else 0
+            until = max(until, max(recorded_at, last_text) + periods[kind] * DAY)
+    return until
+
+
 def read_snapshot(tx: Connection, main: str) -> Snapshot | None:
     """Return the states at the last disposal, where replay begins; None where nothing was disposed of yet."""
     size = run(tx, "SELECT max(size) FROM snapshot WHERE organization = ? AND part = 0", [main]).scalar()

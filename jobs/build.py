@@ -3,7 +3,7 @@
 import hashlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -113,6 +113,24 @@ class Parts:
         portal.upgrade(self.portal_database)
         self.prepare()
 
+    @property
+    def migrations(self) -> list[Callable[[Database], None]]:
+        """What makes all tables that stand in the ledgers' database."""
+        from connectors.portal import migrate as portal
+
+        return [upgrade, portal.upgrade] if self.portal_database is self.database else [upgrade]
+
+    def require_compared(self) -> None:
+        """Raise Problem where the database was restored from a backup and not compared with the destinations since."""
+        from sync.restored import is_to_be_compared
+
+        if is_to_be_compared(self.database):
+            raise Problem(
+                Exit.SETTINGS,
+                "this database was restored from a backup, and destinations may hold entries that it doesn't know of: "
+                "run `assent db restore --compare` first",
+            )
+
     def require_portal_schema(self) -> None:
         """Raise SchemaError unless the tables of the portal we host are at this program's version."""
         from connectors.portal import migrate as portal
@@ -142,12 +160,18 @@ class Parts:
 
 
 @contextmanager
-def assembled(config: Path | None = None, *, schema: bool = True) -> Iterator[Parts]:
-    """Read the settings and give the parts, closed at the end; with `schema`, the database must be up to date."""
+def assembled(config: Path | None = None, *, schema: bool = True, only_reads: bool = False) -> Iterator[Parts]:
+    """Read the settings and give the parts, closed at the end.
+
+    With `schema`, the database must be up to date, and whoever doesn't only read it must not be ahead of a restored
+    one's comparison.
+    """
     parts = Parts(load_settings(config))
     try:
         if schema:
             require(parts.database)
+            if not only_reads:
+                parts.require_compared()
         yield parts
     finally:
         parts.close()
@@ -201,10 +225,9 @@ def _connector(name: str, settings: DestinationSettings) -> Connector:
         case SalesforceSettings():
             return _salesforce(settings)
         case ArchiveSettings():
-            from connectors.archive.connector import ArchiveConnector
-            from connectors.archive.directory import Directory
+            from jobs.archives import archive_connector
 
-            return ArchiveConnector(Directory(settings.path))
+            return archive_connector(settings)
         case PortalSettings():
             return _portal(name, settings)
     assert_never(settings)

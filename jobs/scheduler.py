@@ -91,9 +91,12 @@ class Heartbeats:
 
 def start_scheduler(
     settings: JobsSettings, wake_workers: Callable[[], None], wake_reconciler: Callable[[], None],
-    heartbeats: Heartbeats | None = None,
+    heartbeats: Heartbeats | None = None, wake_upkeep: Callable[[str], None] | None = None,
 ) -> BackgroundScheduler:  # fmt: skip
-    """Start ticking as the settings say; `shutdown()` ends it."""
+    """Start ticking as the settings say; `shutdown()` ends it.
+
+    `wake_upkeep` is told the name of what is due: `archive`, `dispose`.
+    """
     ticked = time.monotonic()
 
     def tick() -> None:
@@ -110,6 +113,9 @@ def start_scheduler(
     scheduler.add_job(tick, IntervalTrigger(seconds=settings.deliver_seconds), id="deliver")
     if settings.reconcile:
         scheduler.add_job(wake_reconciler, CronTrigger.from_crontab(settings.reconcile, "UTC"), id="reconcile")
+    for name, when in (("archive", settings.archive), ("dispose", settings.dispose)):
+        if when and wake_upkeep is not None:
+            scheduler.add_job(wake_upkeep, CronTrigger.from_crontab(when, "UTC"), [name], id=name)
     scheduler.start()
     if heartbeats is not None:
         # Between two ticks it rests.

@@ -13,10 +13,11 @@ import structlog
 
 from connectors.portal.store import PortalStore
 from consent.business_days import federal_holidays
-from jobs.build import Parts, assembled
+from jobs.build import Parts, assembled, host_actor
 from jobs.exits import Exit, Problem
 from jobs.logs import configure_logs
 from jobs.scheduler import Heartbeats, Reconciler, start_scheduler
+from jobs.upkeep import Upkeep
 from sync.intake import Intake
 from sync.notices import Announcer, Listener
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 Wake = Callable[[Collection[str]], None]
+
+#: How long a start waits for destinations to say whether they hold more than we know of.
+_LOOK_SECONDS = 10.0
 
 #: Reading back one large destination may take so long.
 _RECONCILE_SECONDS = 6 * 3600.0
@@ -45,6 +49,7 @@ def run_server(
         if http:
             parts.require_portal_schema()
         listening = _listen(host or server.host, server.port if port is None else port) if http else None
+        _look_at_destinations(parts)
         heartbeats = Heartbeats()
         wake = stack.enter_context(_deliveries(parts, heartbeats)) if jobs else _nobody
         if listening is None or token is None:
@@ -58,6 +63,23 @@ def run_server(
         stack.callback(intake.close)
         with listening:
             _serve_http(parts, intake, token, listening, heartbeats)
+
+
+def _look_at_destinations(parts: Parts) -> None:
+    """Stop where a destination holds entries that the database doesn't know: it is older than what was delivered."""
+    from sync.restored import quick_look
+
+    found = quick_look(parts.database, parts.destinations, _LOOK_SECONDS)
+    for name, why in found.unreachable.items():
+        log.warning("restore.not_compared", destination=name, advice=why)
+    if found.beyond:
+        holders = ", ".join(sorted({one.destination for one in found.beyond}))
+        raise Problem(
+            Exit.SETTINGS,
+            f"this database is older than what was delivered: {holders} holds {found.entries:,} entries that it "
+            f"doesn't know of, from {min(one.entry for one in found.beyond)} on. Run `assent db restore --compare`, "
+            "which lists them and brings them back from the archive",
+        )
 
 
 def portal_routers(parts: Parts, intake: Intake, runs: "Runs") -> "list[APIRouter]":
@@ -128,7 +150,9 @@ def _deliveries(parts: Parts, heartbeats: Heartbeats) -> Iterator[Wake]:
     reconciler = Reconciler(parts.database, parts.destinations)
     heartbeats.watch(lambda: {f"delivery to {name}": idle for name, idle in workers.idle_seconds().items()}, quiet)
     heartbeats.watch(lambda: {"reconcile": reconciler.busy_seconds()}, quiet + _RECONCILE_SECONDS)
-    scheduler = start_scheduler(parts.settings.jobs, workers.wake, reconciler.wake, heartbeats)
+    upkeep = Upkeep({"archive": lambda stop: _archive(parts, stop, workers.wake), "dispose": lambda _: _dispose(parts)})
+    heartbeats.watch(lambda: {"upkeep": upkeep.busy_seconds()}, quiet + _RECONCILE_SECONDS)
+    scheduler = start_scheduler(parts.settings.jobs, workers.wake, reconciler.wake, heartbeats, upkeep.wake)
     listener = Listener(parts.database, workers.wake)
     try:
         yield workers.wake
@@ -136,8 +160,23 @@ def _deliveries(parts: Parts, heartbeats: Heartbeats) -> Iterator[Wake]:
         listener.close()
         scheduler.shutdown(wait=False)
         reconciler.end(delivery.drain_seconds)
+        upkeep.end(delivery.drain_seconds)
         if not workers.drain(delivery.drain_seconds):
             log.warning("delivery.cut", advice="a push was still in flight: it is made again, under the same ids")
+
+
+def _archive(parts: Parts, stop: threading.Event, wake_workers: Callable[[], None]) -> None:
+    from jobs.archiving import protect_archives, send_again
+
+    protect_archives(parts.database, parts.destinations, stop=stop)
+    if send_again(parts.database, parts.destinations, stop):
+        wake_workers()
+
+
+def _dispose(parts: Parts) -> None:
+    from jobs.disposing import dispose_all
+
+    dispose_all(parts.database, actor=host_actor(), now=time.time_ns() // 1000)
 
 
 def _wait_for_signal() -> NoReturn:

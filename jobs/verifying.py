@@ -3,10 +3,9 @@
 An archive is checked by its connector's own verification, alone or against the ledgers.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -16,6 +15,9 @@ from consent.database import Database, run
 from consent.entry import Entry, leaf_of
 from consent.kinds import LANE_OF, Kind, Lane
 from consent.ledger import ledgers, newest_head, read_lane, read_range
+
+if TYPE_CHECKING:
+    from connectors.archive.store import Store
 
 _PAGE = 5_000
 _LANES = {kind.value: LANE_OF[kind].value for kind in Kind}
@@ -65,12 +67,15 @@ def verify_ledgers(database: Database) -> list[Verified]:
     return [_verify_ledger(database, name) for name in names]
 
 
-def verify_directory(archive: Path, database: Database | None = None) -> Verified:
+def verify_archive(
+    archive: "Store", database: Database | None = None, progress: Callable[[int], None] | None = None
+) -> Verified:
     """Verify an archive by itself; with a database, compare it with the ledgers there.
 
-    Raises TransientError or SuspendedError where the directory or a file in it can't be read.
+    `progress` is told how many entries were looked at. Raises TransientError or SuspendedError where the archive
+    can't be read.
     """
-    from connectors.archive.verify import verify_archive
+    from connectors.archive.verify import verify_store
 
     def read(organization: str, lane: str, first: int, last: int) -> Iterator[Entry]:
         assert database is not None
@@ -79,7 +84,10 @@ def verify_directory(archive: Path, database: Database | None = None) -> Verifie
                 page = read_lane(tx, organization, lane, at, min(_PAGE, last + 1 - at))
             yield from page
 
-    report = verify_archive(archive, ledger=read if database is not None else None)
+    try:
+        report = verify_store(archive, ledger=read if database is not None else None, progress=progress)
+    finally:
+        archive.shut()
     return Verified("archive", report.entries, tuple(map(str, report.flaws)), tuple(map(str, report.notes)))
 
 

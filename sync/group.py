@@ -48,7 +48,8 @@ inbox_table = Table(
     "inbox",
     metadata,
     Column("organization", String(32), primary_key=True),
-    # Keyed tags of the message's id and of what it said: nothing personal is kept twice.
+    # Keyed tags of the message's id and of what it said: nothing personal is kept twice. The latter is empty where the
+    # entries were brought back from an archive, which doesn't say what came in: the id alone counts then.
     Column("id_tag", LargeBinary, primary_key=True),
     Column("content_tag", LargeBinary, nullable=False),
     # The entries it wrote: a repeat is answered from them.
@@ -97,7 +98,7 @@ class Group:
                 self._inbox.append(row)
                 known[id_tag] = (content_tag, first, row[4], given)
                 answers.append(given)
-            elif before[0] != content_tag:
+            elif before[0] not in (content_tag, b""):
                 answers.append(
                     _error(asked["id"], "id_conflict", "this id was used for another message: ids are used once")
                 )
@@ -111,7 +112,7 @@ class Group:
         # A review is closed once, whoever does it and in whatever words: that is a message id, and what it said.
         id_tag, content_tag = self._tags("review", review.id), self._tags("content", closing.outcome.value)
         if (before := self._known([id_tag]).get(id_tag)) is not None:
-            if before[0] != content_tag:
+            if before[0] not in (content_tag, b""):
                 raise ReviewClosedError(f"this review was closed before, not as {closing.outcome}: that is final")
             written = [told(entry) for entry in read_range(self._tx, self._organization, before[1], before[2])]
         else:

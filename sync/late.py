@@ -53,6 +53,27 @@ def try_again(
     return outcomes
 
 
+def owe_again(
+    database: Database, destination: str, organization: str, lane: str, positions: Sequence[int], why: Delay
+) -> int:
+    """Set entries aside that were settled and that the destination, as it turned out, did not take; due at once.
+
+    What is set aside, refused or discarded already stays so. Returns how many were.
+    """
+    with database.write() as tx:
+        now = database_now(tx)
+        known = {
+            one.pos for one in receipts.asides(tx, destination=destination, organization=organization, limit=1_000_000)
+            if one.lane == lane
+        }  # fmt: skip
+        entries = read_positions(tx, organization, lane, [pos for pos in positions if pos not in known])
+        receipts.set_aside(tx, [
+            SetAside(organization, destination, lane, one.pos, one.seq, "waiting", 0, now, now, why.code, why.advice)
+            for one in entries
+        ])  # fmt: skip
+    return len(entries)
+
+
 def aside(
     destination: str, entry: Entry, outcome: Refusal | Delay, now: int, *, failed: int = 1, attempts: int, since: int
 ) -> SetAside:

@@ -20,6 +20,8 @@ class Acknowledgement(NamedTuple):
 
     taken: frozenset[str]
     lost: frozenset[str]
+    #: Whether every entry that was sent is taken: then nothing more will come.
+    whole: bool
 
 
 def read_receipt(data: bytes, batch: str, zip_sha256: str, files: Mapping[str, str]) -> Acknowledgement:
@@ -44,4 +46,4 @@ def read_receipt(data: bytes, batch: str, zip_sha256: str, files: Mapping[str, s
                 taken.add(entry)
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError("can't be read as a receipt") from error
-    return Acknowledgement(frozenset(taken - lost), frozenset(lost))
+    return Acknowledgement(frozenset(taken - lost), frozenset(lost), whole=not lost and len(taken) == len(files))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from connectors.archive.flaws import Cause
 from connectors.archive.listings import Listings
 from connectors.archive.names import MARKER
-from connectors.archive.store import MARK, Blemish, Stamp
+from connectors.archive.store import MARK, Blemish, Protection, Stamp
 from sync.port import Finding, SuspendedError, TransientError
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 #: Bytes of a file in which its first line ends.
 _HEAD = 64 * 1024
+
+#: A lock that has to be longer is made longer by this too, so that a lively conversation costs one request a month.
+_AHEAD = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class BucketSettings:
     secret_access_key: str | None = None
     ca_bundle: str | None = None
     lock: Literal["compliance", "governance"] = "compliance"
-    retention_days: int = 2557
+    retention_days: int = 2592
     legal_hold: bool = False
     connect_timeout: float = 10.0
     read_timeout: float = 60.0
@@ -151,24 +154,26 @@ class Bucket:
     def lacking(self, _name: str) -> Container[str]:
         return ()
 
-    def keep(self, name: str, until: datetime) -> None:
-        key, version = self._key(name), self._oldest(name).id
-        with _translated():
-            held = self._client.head_object(Bucket=self._settings.bucket, Key=key, VersionId=version)
-            if (locked := held.get("ObjectLockRetainUntilDate")) is None or locked < until:
-                # A compliance lock stays one: the service refuses the way back.
-                mode = held.get("ObjectLockMode") or self._mode
-                self._client.put_object_retention(
-                    Bucket=self._settings.bucket, Key=key, VersionId=version,
-                    Retention={"Mode": mode, "RetainUntilDate": until},
-                )  # fmt: skip
+    @property
+    def locks(self) -> bool:
+        return True
 
-    def set_hold(self, name: str, *, on: bool) -> None:
+    def protect(self, name: str, wanted: Protection) -> bool:
+        bucket, key, version = self._settings.bucket, self._key(name), self._oldest(name).id
+        held = wanted.held or self._settings.legal_hold
+        changed = False
         with _translated():
-            self._client.put_object_legal_hold(
-                Bucket=self._settings.bucket, Key=self._key(name), VersionId=self._oldest(name).id,
-                LegalHold={"Status": "ON" if on else "OFF"},
-            )  # fmt: skip
+            found = self._client.head_object(Bucket=bucket, Key=key, VersionId=version)
+            if (locked := found.get("ObjectLockRetainUntilDate")) is None or locked < wanted.until:
+                # A compliance lock stays one: the service refuses the way back.
+                lock = {"Mode": found.get("ObjectLockMode") or self._mode, "RetainUntilDate": wanted.until + _AHEAD}
+                self._client.put_object_retention(Bucket=bucket, Key=key, VersionId=version, Retention=lock)
+                changed = True
+            if (found.get("ObjectLockLegalHoldStatus") == "ON") != held:
+                hold = {"Status": "ON" if held else "OFF"}
+                self._client.put_object_legal_hold(Bucket=bucket, Key=key, VersionId=version, LegalHold=hold)
+                changed = True
+        return changed
 
     def shut(self) -> None:
         if "_client" in self.__dict__:

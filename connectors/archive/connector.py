@@ -5,14 +5,15 @@ content under the same position is an alarm.
 """
 
 import hashlib
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence, Set
-from datetime import datetime
+from datetime import UTC, datetime
 from heapq import merge
 
 import structlog
 
-from connectors.archive.evidence import EvidenceError, read_entry
+from connectors.archive.evidence import EvidenceError, entry_of, prove_values, read_entry
 from connectors.archive.journal import Journal
 from connectors.archive.lane import ArchivedLane, Kept, damaged, read_seq
 from connectors.archive.manifest import (
@@ -23,9 +24,10 @@ from connectors.archive.manifest import (
     newest_manifest,
     write_manifest,
 )
+from connectors.archive.names import read_manifest_name
 from connectors.archive.sealed import Sealed
 from connectors.archive.segments import Header, head_segment, read_header, segment_path, write_segment
-from connectors.archive.store import Store
+from connectors.archive.store import Protection, Store
 from consent.canonical import canonical
 from consent.entry import Entry, entry_json
 from consent.kinds import Lane
@@ -36,11 +38,18 @@ log = structlog.get_logger()
 #: Bytes of entries in one segment: whoever reads one needs no more memory than that (a single longer entry aside).
 _SEGMENT_BYTES = 32 * 1024 * 1024
 
+#: Behind the last position that any lane can have.
+_ANY = 2**53
+
+_ORGANIZATION = re.compile(r"[a-z0-9-]{2,32}")
+
 #: Tries to write a manifest while other processes write one too.
 _ATTEMPTS = 5
 
 #: A batch that the archive doesn't acknowledge is sent again so often.
 _RESENDS = 5
+
+_PAST = datetime.fromtimestamp(0, UTC)
 
 _SPOILED = bytes(16)  # the digest of nothing: a line that can't be what was pushed
 
@@ -101,12 +110,7 @@ class ArchiveConnector:
 
     def find(self, organization: str, lane: str, first: int, last: int) -> Iterator[Held]:
         """Read back what the segments hold, each line checked against its leaf hash, in order of position."""
-        folder = f"{organization}/{lane}"
-        if not self._store.names(folder):
-            return
-        # An index of its own: a long read must not hold up a push.
-        archived = ArchivedLane(self._store, organization, lane)
-        archived.refresh()
+        archived = self._archived(organization, lane)
         late = sorted(archived.late(first, last), key=_by_position)
         before: Kept | None = None
         for kept in merge(archived.in_order(first, last), late, key=_by_position):
@@ -116,6 +120,38 @@ class ArchiveConnector:
             before = kept
             if held is not None:
                 yield held
+
+    def organizations(self) -> Sequence[str]:
+        """Return the names of the ledgers that the archive keeps something of."""
+        return sorted(name for name in self._store.names("") if _ORGANIZATION.fullmatch(name))
+
+    def entries(self, organization: str, lane: str, first: int) -> Iterator[Entry]:
+        """Yield a lane's entries from a position on, whole and in order; what isn't proven by itself is left out."""
+        if not self._store.names(f"{organization}/{lane}"):
+            return
+        archived = ArchivedLane(self._store, organization, lane)
+        archived.refresh()
+        late = sorted(archived.late(first, _ANY), key=_by_position)
+        before = first - 1
+        for kept in merge(archived.in_order(first, _ANY), late, key=_by_position):
+            if kept.pos == before:
+                continue
+            try:
+                found = read_entry(kept.line)
+                prove_values(found)
+            except EvidenceError:
+                log.warning("archive.damaged", organization=organization, lane=lane, segment=kept.segment, pos=kept.pos)
+                continue
+            before = kept.pos
+            yield entry_of(found)
+
+    def stated(self, organization: str) -> tuple[int, bytes] | None:
+        """Return the ledger's size and root as the newest manifest says; None before the first."""
+        try:
+            newest = newest_manifest(self._store, organization)
+        except ValueError as error:
+            raise damaged(str(error)) from error
+        return None if newest is None else (newest[0].size, bytes.fromhex(newest[0].root))
 
     def check(self) -> Sequence[Finding]:
         """Look whether the archive takes what we bring as we bring it."""
@@ -139,26 +175,37 @@ class ArchiveConnector:
             self._end_work(organization)
         self._store.shut()
 
-    def keep(self, organization: str, lane: str, positions: Sequence[int], until: datetime) -> None:
-        """Lock what holds these positions, given in order, against deletion at least until then.
+    @property
+    def locks(self) -> bool:
+        """Say whether `protect` does anything here."""
+        return self._store.locks
 
-        A lock is never shortened. Where the store knows no locks, nothing happens.
+    def protect(self, organization: str, lane: str, ask: Callable[[int, int], Protection]) -> tuple[int, datetime]:
+        """Lock and hold each segment of a lane as `ask` says for the positions it lies between, both included.
+
+        Returns how many were changed, and until when the longest is wanted. A segment holds others' entries too: its
+        hold is lifted when none of them is under one.
         """
-        for path in self._paths(organization, lane, positions):
-            self._store.keep(path, until)
+        changed, longest = 0, _PAST
+        for name, first, last in self._archived(organization, lane).spans():
+            wanted = ask(first, last)
+            changed += self._store.protect(segment_path(organization, lane, name), wanted)
+            longest = max(longest, wanted.until)
+        return changed, longest
 
-    def set_hold(self, organization: str, lane: str, positions: Sequence[int], *, on: bool) -> None:
-        """Set or lift the legal hold of what holds these positions, given in order.
+    def protect_manifests(self, organization: str, wanted: Protection) -> int:
+        """Lock and hold a ledger's manifests, without which its segments prove less; return how many were changed."""
+        names = [name for name in self._store.names(organization) if read_manifest_name(name) is not None]
+        return sum(self._store.protect(f"{organization}/{name}", wanted) for name in names)
 
-        A segment holds others' entries too (`neighbors`): lift its hold when none of them is under one any more.
-        """
-        for path in self._paths(organization, lane, positions):
-            self._store.set_hold(path, on=on)
-
-    def neighbors(self, organization: str, lane: str, positions: Sequence[int]) -> list[tuple[int, int]]:
-        """Return the first and last position of each segment that may hold one of these, given in order."""
-        headers = [read_header(self._store.head(path)) for path in self._paths(organization, lane, positions)]
-        return [(header.first, header.last) for header in headers]
+    def unacknowledged(self, organization: str, lane: str) -> list[int]:
+        """Return the positions that were written and that the archive, by its word or its silence, did not take."""
+        archived = self._archived(organization, lane)
+        wanted = sorted(set(archived.lacking()))
+        if not wanted:
+            return []
+        kept, _ = archived.held(wanted)
+        return [pos for pos in wanted if pos not in kept]
 
     def _settle(self, lane: ArchivedLane, batch: Batch) -> Sequence[Outcome]:
         entries = batch.entries
@@ -231,12 +278,12 @@ class ArchiveConnector:
                 log.error("archive.damaged", segment=name)
                 raise damaged(f"{name} was just written and reads back as something else")
 
-    def _paths(self, organization: str, lane: str, positions: Sequence[int]) -> list[str]:
-        if not positions or not self._store.names(f"{organization}/{lane}"):
-            return []
+    def _archived(self, organization: str, lane: str) -> ArchivedLane:
+        """Return an index of its own for a long look: it must not hold up a push."""
         archived = ArchivedLane(self._store, organization, lane)
-        archived.refresh()
-        return [segment_path(organization, lane, name) for name in archived.holding(positions)]
+        if self._store.names(archived.folder):
+            archived.refresh()
+        return archived
 
     def _written_since(self, listed: LaneTail | None, organization: str, lane: str) -> Sequence[tuple[Header, Listed]]:
         """Walk the chain back from a lane's newest segment to the last one that a manifest lists."""

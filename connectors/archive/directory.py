@@ -11,12 +11,11 @@ import os
 import time
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from secrets import token_hex
 
 from connectors.archive.names import MARKER, is_part, part_name
-from connectors.archive.store import MARK, Blemish, Stamp
+from connectors.archive.store import MARK, Blemish, Protection, Stamp
 from sync.port import Finding, SuspendedError, TransientError
 
 #: A write that takes longer than this, in seconds, is a dead one.
@@ -162,11 +161,14 @@ class Directory:
         """Return nothing: what was written here is here."""
         return ()
 
-    def keep(self, _name: str, _until: datetime) -> None:
-        """Do nothing: files here are kept until somebody disposes of them."""
+    @property
+    def locks(self) -> bool:
+        """False: a disk knows no locks."""
+        return False
 
-    def set_hold(self, _name: str, *, on: bool) -> None:
-        """Do nothing: a disk knows no holds. Who disposes of files asks the ledger."""
+    def protect(self, _name: str, _wanted: Protection) -> bool:
+        """Do nothing: what is here is kept until whoever runs it disposes of it."""
+        return False
 
     def shut(self) -> None:
         """Nothing is held open."""

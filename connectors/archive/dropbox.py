@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Container, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime
 from hashlib import sha256
 from secrets import token_hex
 
@@ -17,12 +16,13 @@ import structlog
 
 from connectors.archive.acknowledged import Acknowledgement, read_receipt
 from connectors.archive.eml import PLAIN, Form
+from connectors.archive.flaws import Cause
 from connectors.archive.lane import damaged
 from connectors.archive.listings import Listings
 from connectors.archive.names import MARKER, is_part, part_name
 from connectors.archive.packing import head_of, pack, read_batch_manifest, segment_in, unpack, write_batch_manifest
 from connectors.archive.remote import Remote, RemoteFile, RemoteSettings, missing
-from connectors.archive.store import MARK, Blemish, Stamp
+from connectors.archive.store import MARK, Blemish, Protection, Stamp
 from sync.port import Finding, SuspendedError, TransientError
 
 log = structlog.get_logger()
@@ -55,6 +55,8 @@ class Dropbox:
         self._remote = Remote(settings.remote, settings.path)
         self._receipts = Remote(settings.remote, settings.receipts) if settings.receipts else None
         self._listings = Listings(lambda folder: self._remote.list(folder) or {})
+        #: Segments that the archive took whole: neither they nor their receipts change any more.
+        self._whole: set[str] = set()
 
     def prepare(self) -> None:
         self._remote.make("")
@@ -79,11 +81,12 @@ class Dropbox:
         return self._put(stem + _COMPLETE, write_batch_manifest(data, packed, self._settings.form))
 
     def read(self, name: str) -> bytes:
-        """Return a file's bytes; none of a batch whose ZIP isn't what its manifest says."""
+        """Return a file's bytes; none of a batch whose ZIP is gone, or isn't what its manifest says."""
         if not name.endswith(_SEGMENT):
             return self._remote.read(name)
         stem = name.removesuffix(_SEGMENT)
-        packed, manifest = self._remote.read(stem + _ZIP), self._remote.read(stem + _COMPLETE)
+        manifest = self._remote.read(stem + _COMPLETE)
+        packed = self._remote.read(stem + _ZIP) if self._remote.stat(stem + _ZIP) else b""
         try:
             named = read_batch_manifest(manifest).zip_sha256 == sha256(packed).hexdigest()
             segment = segment_in(packed) if named else b""
@@ -155,11 +158,19 @@ class Dropbox:
             return [Finding("sftp", ok=False, advice=error.advice)]
         return [Finding("sftp", ok=True)]
 
-    def blemishes(self, _folder: str) -> Iterator[Blemish]:
-        yield from ()
+    def blemishes(self, folder: str) -> Iterator[Blemish]:
+        names = self._listings.trusted(folder).keys()
+        for name in sorted(names):
+            path = f"{folder}/{name}" if folder else name
+            if name.endswith(_COMPLETE) and name.removesuffix(_COMPLETE) + _ZIP not in names:
+                zip_path = path.removesuffix(_COMPLETE) + _ZIP
+                yield Blemish(zip_path, Cause.MISSING, f"is missing: {path} was written after it")
+            elif name.endswith(_ZIP) and name.removesuffix(_ZIP) + _COMPLETE not in names:
+                told = "has no manifest: a crash left it, and the next run completes it, or its manifest was removed"
+                yield Blemish(path, Cause.LEFTOVER, told)
 
     def lacking(self, name: str) -> Container[str]:
-        if self._receipts is None:
+        if self._receipts is None or name in self._whole:
             return ()
         stem = name.removesuffix(_SEGMENT)
         found = self._remote.stat(stem + _COMPLETE)
@@ -167,13 +178,19 @@ class Dropbox:
         told = self._acknowledgement(stem)
         if told is None:
             return _EVERYTHING if overdue else ()
+        if told.whole:
+            self._whole.add(name)
+            return ()
         return _Not(told.taken) if overdue else told.lost or ()
 
-    def keep(self, _name: str, _until: datetime) -> None:
-        """Do nothing: how long the archive keeps what it took is agreed with whoever runs it."""
+    @property
+    def locks(self) -> bool:
+        """False: a server of files knows no locks."""
+        return False
 
-    def set_hold(self, _name: str, *, on: bool) -> None:
-        """Do nothing: a server of files knows no holds."""
+    def protect(self, _name: str, _wanted: Protection) -> bool:
+        """Do nothing: what is here is kept until whoever runs it disposes of it."""
+        return False
 
     def shut(self) -> None:
         self._remote.shut()

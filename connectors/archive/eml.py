@@ -279,5 +279,5 @@ def _zone_of(number: str) -> ZoneInfo | None:
 def _zone(name: str) -> ZoneInfo | None:
     try:
         return ZoneInfo(name)
-    except (OSError, ValueError):  # a machine without time zones
+    except (KeyError, OSError, ValueError):  # a machine without time zones, or without this one
         return None

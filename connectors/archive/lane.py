@@ -104,6 +104,23 @@ class ArchivedLane:
                 names[SegmentName(self._firsts[at - 1], None)] = None
         return list(names)
 
+    def spans(self) -> Iterator[tuple[SegmentName, int, int]]:
+        """Give each segment with the positions it lies between, both included."""
+        for at, first in enumerate(self._firsts):
+            end = self._firsts[at + 1] if at + 1 < len(self._firsts) else self.next
+            yield SegmentName(first, None), first, end - 1
+        for name, (lowest, highest) in self._late.items():
+            yield name, lowest, highest
+
+    def lacking(self) -> Iterator[int]:
+        """Give the positions in segments that the archive did not take whole, as far as it did not take them."""
+        for name, first, last in self.spans():
+            vain: Counter[int] = Counter()
+            if self._store.lacking(segment_path(self._organization, self._lane, name)) != ():
+                for _ in self._read(name, first, last, vain):
+                    pass
+            yield from vain
+
     def in_order(self, first: int, last: int) -> Iterator[Kept]:
         """Read what came in order and lies between two positions, both included."""
         if first < self.next:

@@ -106,7 +106,18 @@ class Remote:
         """Make a folder and those above it."""
 
         async def work(client: "SFTPClient") -> None:
-            await client.makedirs(self._path(folder), exist_ok=True)
+            from asyncssh import SFTPFailure, SFTPFileAlreadyExists
+
+            # The library's own way takes a folder that may not be made for one that is missing.
+            parts = self._path(folder).split("/")
+            for path in ("/".join(parts[:end]) for end in range(1, len(parts) + 1)):
+                if path in ("", ".") or await client.exists(path):
+                    continue
+                try:
+                    await client.mkdir(path)
+                except (SFTPFailure, SFTPFileAlreadyExists):
+                    if not await client.isdir(path):  # else another process made it just now
+                        raise
 
         self._do(work)
 

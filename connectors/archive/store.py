@@ -28,6 +28,14 @@ class Blemish(NamedTuple):
     problem: str
 
 
+class Protection(NamedTuple):
+    """How a file is to be kept from deletion."""
+
+    until: datetime
+    #: Whether it is under a legal hold, whatever the time.
+    held: bool
+
+
 class Store(Protocol):
     """A place for write-once files."""
 
@@ -103,12 +111,16 @@ class Store(Protocol):
         """Return the entries (by id) of a segment that the archive, by its own word or silence, did not take."""
         ...
 
-    def keep(self, name: str, until: datetime, /) -> None:
-        """Lock a file against deletion at least until then; a lock is never shortened."""
+    @property
+    def locks(self) -> bool:
+        """Say whether this store can lock files against deletion, and hold them."""
         ...
 
-    def set_hold(self, name: str, /, *, on: bool) -> None:
-        """Set or lift the legal hold of a file."""
+    def protect(self, name: str, wanted: Protection, /) -> bool:
+        """Lock a file as long as is wanted at least, set or lift its hold; say whether anything was changed.
+
+        A lock is never shortened.
+        """
         ...
 
     def shut(self) -> None:

@@ -61,6 +61,8 @@ class Grant(Sight):
     #: Opaque, and what stands in entries as `actor`.
     id: str = ""
     scopes: frozenset[Scope] = frozenset()
+    #: Whose tree it reaches; None reaches all.
+    organization: str | None = None
 
     def allows(self, scope: Scope) -> bool:
         """Say whether it has a scope."""
@@ -121,7 +123,7 @@ def grant_of(tx: Connection, key_hash: bytes, now: int) -> tuple[Grant, bool] | 
     row = run(tx, sql, [key_hash]).first()
     if row is None or (row.expires_at is not None and row.expires_at <= now):
         return None
-    grant = Grant(tree_of(tx, row.organization), row.id, _scopes(row.scopes))
+    grant = Grant(tree_of(tx, row.organization), row.id, _scopes(row.scopes), row.organization)
     return grant, row.used_at is None or now - row.used_at > _USED_EVERY
 
 

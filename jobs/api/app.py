@@ -1,5 +1,6 @@
 """The application that `assent serve` serves: the API, health, and the portal's routes beside them."""
 
+import time
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -13,9 +14,10 @@ from starlette.exceptions import HTTPException
 from consent.database import Database, DatabaseError, explain
 from jobs.api.consents import consent_router
 from jobs.api.documents import described
-from jobs.api.guard import Guard, Token, TooLargeError
+from jobs.api.guard import Guard, TooLargeError
 from jobs.api.health import health_routes
 from jobs.api.imports import import_router
+from jobs.api.keys import Keys, Token
 from jobs.api.messages import message_routes
 from jobs.api.queries import query_router
 from jobs.api.reviews import review_router
@@ -49,7 +51,7 @@ def create_app(
     app.include_router(review_router(database, intake))
     for router in routers:
         app.include_router(router)
-    app.add_middleware(Guard, token=token, max_body_bytes=max_body_bytes)
+    app.add_middleware(Guard, keys=Keys(database, token, _now), max_body_bytes=max_body_bytes)
     _answer_errors(app, max_body_bytes)
     plain = app.openapi
 
@@ -58,6 +60,10 @@ def create_app(
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000
 
 
 def _answer_errors(app: FastAPI, max_body_bytes: int) -> None:

@@ -4,12 +4,13 @@ import time
 from typing import Annotated, Literal
 
 import orjson
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, Field
 
-from consent.canonical import parse_timestamp
 from consent.database import Database
-from jobs.api.queries import PROBLEMS
+from jobs.access import Grant, Scope
+from jobs.api.keys import needs, require_sight
+from jobs.api.queries import PROBLEMS, instant, plus
 from jobs.asking import QuestionError, told_consent, told_gate
 from jobs.web.problems import ProblemError
 
@@ -67,22 +68,25 @@ def consent_router(database: Database) -> APIRouter:
 
     @router.get("/consent", summary="What a contact had agreed to, one a conversation.", response_model=list[Held])
     def get_consent(
+        grant: Annotated[Grant, Depends(needs(Scope.CONSENT_READ))],
         org: str,
         contact: str,
         line: str | None = None,
         channel: Channel | None = None,
         at: Annotated[str | None, Query(description="An instant, RFC 3339; now where it is missing.")] = None,
     ) -> Response:
-        instant = time.time_ns() // 1000 if at is None else _instant(at)
+        require_sight(grant, org)
+        asked_at = time.time_ns() // 1000 if at is None else instant(at, "at")
         with database.read() as tx:
             try:
-                told = told_consent(tx, org, _plus(contact), None if line is None else _plus(line), channel, instant)
+                told = told_consent(tx, org, plus(contact) or "", plus(line), channel, asked_at)
             except QuestionError as error:
                 raise _problem(error) from None
         return Response(orjson.dumps(told), media_type=_JSON)
 
     @router.post("/gate", summary="May an employee's text be sent now? Ask just before.", response_model=GateAnswer)
-    def ask_gate(asked: GateQuestion) -> Response:
+    def ask_gate(grant: Annotated[Grant, Depends(needs(Scope.MESSAGES))], asked: GateQuestion) -> Response:
+        require_sight(grant, asked.org)
         with database.read() as tx:
             try:
                 told = told_gate(tx, asked.org, asked.line, asked.contact, asked.channel)
@@ -95,16 +99,3 @@ def consent_router(database: Database) -> APIRouter:
 
 def _problem(error: QuestionError) -> ProblemError:
     return ProblemError(_STATUS.get(error.code, 422), error.code, f"{error.detail[0].upper()}{error.detail[1:]}.")
-
-
-def _instant(at: str) -> int:
-    try:
-        # The time's own `+` became a blank, where whoever asked forgot to write %2B.
-        return parse_timestamp(at[:11] + at[11:].replace(" ", "+"))
-    except (ValueError, OverflowError):
-        raise ProblemError(422, "invalid_request", "`at` is a time with its offset, as 2026-11-23T10:00:00Z.") from None
-
-
-def _plus(number: str) -> str:
-    """Give a number its `+` back: a query in which that isn't written %2B holds a blank."""
-    return f"+{number[1:]}" if number.startswith(" ") else number

@@ -1,24 +1,23 @@
-"""What stands in front of `/v1/…`: the bearer token, and the limit of a request's size."""
+"""What stands in front of every path: the bearer token, and the limit of a request's size."""
 
-import hashlib
-import hmac
-
+import structlog
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from consent.database import DatabaseError, explain
+from jobs.access.tokens import Scope as TokenScope
+from jobs.api.keys import Keys
 from jobs.web.problems import ProblemError, problem
 
-_PROTECTED = "/v1/"
+log = structlog.get_logger()
 
-
-class Token:
-    """The one token that callers send; only its hash is kept."""
-
-    def __init__(self, token: str) -> None:
-        self._hash = hashlib.sha256(token.encode()).digest()
-
-    def matches(self, given: str) -> bool:
-        """Compare in constant time."""
-        return hmac.compare_digest(hashlib.sha256(given.encode()).digest(), self._hash)
+#: Answered to anybody.
+OPEN = frozenset({"/livez", "/readyz"})
+#: Guarded by themselves: the portal by sessions and signatures, providers' webhooks by their signatures.
+_PORTAL, _WEBHOOKS = "/portal", "/webhooks"
+#: Paths that aren't routes of ours to mark: what a token needs for them.
+_NEEDS = {"/metrics": TokenScope.METRICS}
 
 
 class TooLargeError(Exception):
@@ -26,38 +25,49 @@ class TooLargeError(Exception):
 
 
 class Guard:
-    """ASGI middleware: 401 without the token, 413 for a body over the limit. Other paths pass through."""
+    """ASGI middleware: 401 without a token for all but what is open or guarded by itself, 413 for too large a body."""
 
-    def __init__(self, app: ASGIApp, *, token: Token, max_body_bytes: int) -> None:
-        self._app, self._token, self._limit = app, token, max_body_bytes
+    def __init__(self, app: ASGIApp, *, keys: Keys, max_body_bytes: int) -> None:
+        self._app, self._keys, self._limit = app, keys, max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or not scope["path"].startswith(_PROTECTED):
+        path = scope.get("path", "")
+        if scope["type"] != "http" or path in OPEN or _below(path, _PORTAL):
             await self._app(scope, receive, send)
             return
-        refusal = self._refuse(scope)
-        if refusal is not None:
+        try:
+            if not _below(path, _WEBHOOKS):
+                await self._identify(scope)
+            self._check_length(scope)
+        except ProblemError as refusal:
             await problem(refusal)(scope, receive, send)
             return
         await self._app(scope, self._limited(receive), send)
 
-    def _refuse(self, scope: Scope) -> ProblemError | None:
-        bearer, length = b"", b""
-        for name, value in scope["headers"]:
-            if name == b"authorization":
-                bearer = value
-            elif name == b"content-length":
-                length = value
+    async def _identify(self, scope: Scope) -> None:
+        bearer = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         scheme, _, given = bearer.partition(b" ")
-        if scheme.lower() != b"bearer" or not self._token.matches(given.strip().decode("latin-1")):
-            detail = "Send the token that `assent init` made, as `Authorization: Bearer …`."
-            return ProblemError(401, "unauthorized", detail, headers={"www-authenticate": "Bearer"})
-        return self.too_large() if length.isdigit() and int(length) > self._limit else None
+        grant = None
+        if scheme.lower() == b"bearer":
+            try:
+                grant = await self._keys.grant(given.strip().decode("latin-1"))
+            except (DBAPIError, DatabaseError, PoolTimeoutError) as error:
+                advice = explain(error) if isinstance(error, DBAPIError) else "the database is busy: try again"
+                log.warning("request.database_away", advice=advice)
+                raise ProblemError(503, "unavailable", advice, headers={"retry-after": "5"}) from error
+        if grant is None:
+            detail = "Send a token as `Authorization: Bearer …`: that of `assent init`, or of `assent token create`."
+            raise ProblemError(401, "unauthorized", detail, headers={"www-authenticate": "Bearer"})
+        needed = _NEEDS.get(scope["path"])
+        if needed is not None and not grant.allows(needed):
+            raise ProblemError(403, "missing_scope", f"This token lacks the scope {needed.value}.")
+        scope.setdefault("state", {})["grant"] = grant
 
-    def too_large(self) -> ProblemError:
-        """Return what a body over the limit is answered."""
-        return ProblemError(413, "too_large", f"A request has at most {self._limit:,} bytes.")
+    def _check_length(self, scope: Scope) -> None:
+        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+        if length.isdigit() and int(length) > self._limit:
+            raise ProblemError(413, "too_large", f"A request has at most {self._limit:,} bytes.")
 
     def _limited(self, receive: Receive) -> Receive:
         # Without a content-length the size shows only while reading.
@@ -72,3 +82,7 @@ class Guard:
             return message
 
         return counted
+
+
+def _below(path: str, prefix: str) -> bool:
+    return path == prefix or path.startswith(f"{prefix}/")

@@ -1,13 +1,16 @@
 """`POST /v1/consents/import`: consents with their evidence, as `assent import` takes them from a file."""
 
 import time
+from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from consent.database import Database
 from jobs import wire
+from jobs.access import Grant, Scope
+from jobs.api.keys import needs, require_sight
 from jobs.api.queries import PROBLEMS
 from jobs.asking import QuestionError
 from jobs.exits import Problem
@@ -20,9 +23,6 @@ from jobs.web.problems import ProblemError
 from sync.imports import Preview
 
 _JSON = "application/json"
-#: Until tokens have ids of their own, whoever holds the one token.
-_ACTOR = "api"
-
 _TEXT = {"type": "string"}
 _ROW = {
     "type": "object",
@@ -74,12 +74,13 @@ def import_router(database: Database, intake: wire.Takes) -> APIRouter:
     )
     async def import_consents(
         request: Request,
+        grant: Annotated[Grant, Depends(needs(Scope.CONSENT_IMPORT))],
         org: Annotated[str | None, Query(description="The organization of rows that name none.")] = None,
         timezone: Annotated[str | None, Query(description="The zone of dates without one.")] = None,
         dry_run: Annotated[bool, Query(description="Say what would become of each, and change nothing.")] = False,
     ) -> Response:
         rows = _rows(await request.body())
-        answers = await run_in_threadpool(_taken, database, intake, rows, org, timezone, dry_run)
+        answers = await run_in_threadpool(_taken, database, intake, grant, rows, org, timezone, dry_run)
         return Response(wire.write_json(answers), media_type=_JSON)
 
     return router
@@ -104,16 +105,21 @@ def _rows(body: bytes) -> list[Row]:
 
 
 def _taken(
-    database: Database, intake: wire.Takes, rows: list[Row], org: str | None, timezone: str | None, dry_run: bool
-) -> list[dict[str, Any]]:
+    database: Database, intake: wire.Takes, grant: Grant, rows: list[Row], org: str | None, timezone: str | None,
+    dry_run: bool,
+) -> list[dict[str, Any]]:  # fmt: skip
+    if org is not None:
+        require_sight(grant, org)
     now = time.time_ns() // 1000
     try:
         columns = told_columns(list(dict.fromkeys(name for row in rows for name in row.cells)), CONSENTS, {})
-        reader = reader_of(database, _ACTOR, now, org=org, moments=Moments(zone_of(timezone)), constants={})
+        reader = reader_of(database, grant.id, now, org=org, moments=Moments(zone_of(timezone)), constants={})
     except Problem as error:
         raise ProblemError(422, "invalid_request", f"{error}.") from error
     except QuestionError as error:
         raise ProblemError(404, error.code, f"{error.detail}.") from error
+    # Rows of other organizations than the token's are told as those of none.
+    reader = replace(reader, policies={one: policy for one, policy in reader.policies.items() if grant.sees(one)})
     takes = Preview(database) if dry_run else intake
     return [
         {"row": row.number, **_told(answer)}

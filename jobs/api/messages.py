@@ -4,6 +4,7 @@ No model of the body here: the intake checks every field itself and answers with
 check would cost more than the decision.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -13,6 +14,8 @@ from starlette.routing import Route
 
 from consent.database import DatabaseError
 from jobs import wire
+from jobs.access import Grant, Scope
+from jobs.api.keys import require
 from jobs.web.problems import ProblemError, problem
 from sync.intake import BusyError, Intake
 
@@ -33,12 +36,14 @@ def message_routes(intake: Intake) -> list[Route]:
         return await _take_one(intake, request, is_event=True)
 
     async def post_batch(request: Request) -> Response:
+        grant = require(request, Scope.MESSAGES)
         asked = await _json(request)
         if not isinstance(asked, list):
             raise ProblemError(422, "invalid_message", "A batch is a JSON array of messages.")
         if len(asked) > BATCH:
             raise ProblemError(422, "too_many", f"A batch holds at most {BATCH:,} messages; send the rest in another.")
-        return Response(wire.write_json(await run_in_threadpool(wire.take, intake, asked)), media_type=_JSON)
+        takes = intake if grant.organizations is None else _Within(intake, grant)
+        return Response(wire.write_json(await run_in_threadpool(wire.take, takes, asked)), media_type=_JSON)
 
     return [
         Route("/v1/messages", post_message, methods=["POST"]),
@@ -48,15 +53,16 @@ def message_routes(intake: Intake) -> list[Route]:
 
 
 async def _take_one(intake: Intake, request: Request, *, is_event: bool) -> Response:
+    grant = require(request, Scope.MESSAGES)
     asked = await _json(request)
     if isinstance(asked, dict) and ("event" in asked) is not is_event:
         wanted = "/v1/messages takes messages: send an event to /v1/events"
         raise ProblemError(
             422, "invalid_message", wanted if not is_event else "`event` is missing: it names the event."
         )
-    unusable = wire.unusable(asked)
-    if unusable is not None:
-        return _refused(unusable)
+    refused = wire.unusable(asked) or _outside(grant, asked)
+    if refused is not None:
+        return _refused(refused)
     try:
         answer = await intake.receive(asked)
     except BusyError as error:
@@ -66,6 +72,30 @@ async def _take_one(intake: Intake, request: Request, *, is_event: bool) -> Resp
     if "error" in answer:
         return _refused(answer)
     return Response(wire.write_json(answer), media_type=_JSON)
+
+
+class _Within:
+    """Takes what belongs to a token's organizations, and answers the rest as if there were no such organization."""
+
+    def __init__(self, intake: wire.Takes, grant: Grant) -> None:
+        self._intake, self._grant = intake, grant
+
+    def take(self, objects: Sequence[Any]) -> list[dict[str, Any]]:
+        """Answer each in its order."""
+        refused = [_outside(self._grant, asked) for asked in objects]
+        good = [asked for asked, refusal in zip(objects, refused, strict=True) if refusal is None]
+        answers = iter(self._intake.take(good) if good else ())
+        return [next(answers) if refusal is None else refusal for refusal in refused]
+
+
+def _outside(grant: Grant, asked: Any) -> dict[str, Any] | None:
+    """Return the answer to what names an organization outside a token's tree; the intake answers what names none."""
+    org = asked.get("org") if isinstance(asked, dict) else None
+    if grant.organizations is None or not isinstance(org, str) or org in grant.organizations:
+        return None
+    given = asked.get("id")
+    error = {"code": "unknown_organization", "detail": "there is no organization of this id"}
+    return {"id": given if isinstance(given, str) else None, "error": error}
 
 
 def _refused(answer: dict[str, Any]) -> Response:

@@ -3,19 +3,21 @@
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from consent.canonical import parse_entry_id
 from consent.database import Database
+from consent.ledger import read_entry
 from consent.reviews import NoReviewError, Outcome, ReviewClosedError, State
+from jobs.access import Grant, Scope
+from jobs.api.keys import needs, require_sight
 from jobs.api.queries import PROBLEMS
 from jobs.asking import QuestionError
 from jobs.reviewing import Closes, close, told_reviews
 from jobs.web.problems import ProblemError
 
 _JSON = "application/json"
-#: Until tokens have ids of their own, whoever holds the one token.
-_ACTOR = "api"
 
 Consents = Literal["none", "pending", "opted_in", "opted_out"]
 ReviewId = Annotated[str, Path(description="The entry that opened it, as in acme-000000000005.")]
@@ -84,11 +86,15 @@ def review_router(database: Database, intake: Closes) -> APIRouter:
 
     @router.get("/reviews", summary="Possible revocations, the one due first at the top.", response_model=ToldPage)
     def list_reviews(
+        grant: Annotated[Grant, Depends(needs(Scope.REVIEWS_READ))],
         org: str | None = None,
         state: Annotated[State, Query(description="`all`: closed ones too, as they were opened.")] = State.OPEN,
         after: Annotated[str | None, Query(description="A review's id: begin behind it.")] = None,
         limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
     ) -> Response:
+        org = grant.organization if org is None else org
+        if org is not None:
+            require_sight(grant, org)
         with database.read() as tx:
             try:
                 page = told_reviews(tx, org=org, state=state, after=after, limit=limit)
@@ -101,9 +107,12 @@ def review_router(database: Database, intake: Closes) -> APIRouter:
     @router.post(
         "/reviews/{review_id}/close", summary="Say what a text was.", response_model=Closed, responses=other
     )  # fmt: skip
-    def close_review(review_id: ReviewId, asked: Judgment) -> Response:
+    def close_review(
+        grant: Annotated[Grant, Depends(needs(Scope.REVIEWS_CLOSE))], review_id: ReviewId, asked: Judgment
+    ) -> Response:
+        _require_sight_of(database, grant, review_id)
         try:
-            told = close(intake, review_id, asked.outcome, asked.reason, _ACTOR)
+            told = close(intake, review_id, asked.outcome, asked.reason, grant.id)
         except QuestionError as error:
             raise ProblemError(422, error.code, _sentence(error)) from None
         except NoReviewError as error:
@@ -113,6 +122,20 @@ def review_router(database: Database, intake: Closes) -> APIRouter:
         return Response(orjson.dumps(told), media_type=_JSON)
 
     return router
+
+
+def _require_sight_of(database: Database, grant: Grant, review_id: str) -> None:
+    """Answer for a review outside a token's tree as if it weren't there."""
+    if grant.organizations is None:
+        return
+    try:
+        organization, seq = parse_entry_id(review_id)
+    except ValueError:
+        return  # what is no id is told so
+    with database.read() as tx:
+        opened = read_entry(tx, organization, seq)
+    if opened is None or not grant.sees_entry(opened):
+        raise ProblemError(404, "not_found", "There is no review of this id: see `assent review list`.")
 
 
 def _sentence(error: Exception) -> str:

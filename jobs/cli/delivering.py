@@ -18,6 +18,7 @@ from jobs.cli.shared import (
     print_lines,
     print_object,
     print_table,
+    progress_bar,
 )
 from jobs.exits import Exit, Problem
 
@@ -53,7 +54,7 @@ def sync(name: Destination = None, config: Config = None, as_json: Json = False)
     from jobs.build import assembled
     from sync.syncing import sync_now
 
-    with assembled(config) as parts, _stopping() as stop, _progress() as told:
+    with assembled(config) as parts, _stopping() as stop, progress_bar() as told:
         chosen = parts.chosen(name)
         parts.prepare()
         results = sync_now(
@@ -88,7 +89,7 @@ def resync(
     from jobs.build import assembled, host_actor
     from sync import resync as engine
 
-    with assembled(config) as parts, _stopping() as stop, _progress() as told:
+    with assembled(config) as parts, _stopping() as stop, progress_bar() as told:
         filters = engine.Filters(
             only=engine.Only(only.value),
             organization=org,
@@ -159,7 +160,7 @@ def status(config: Config = None, as_json: Json = False) -> None:
     from sync.budgets import ask_budgets
     from sync.status import status as read_status
 
-    with assembled(config) as parts:
+    with assembled(config, only_reads=True) as parts:
         ask_budgets(parts.destinations, _PATIENCE)
         told = read_status(parts.database, parts.destinations)
     if as_json:
@@ -183,7 +184,7 @@ def list_destinations(config: Config = None, as_json: Json = False) -> None:
     from jobs.build import assembled
     from sync.destinations import standings
 
-    with assembled(config) as parts:
+    with assembled(config, only_reads=True) as parts:
         with parts.database.read() as tx:
             known = {one.name: one for one in standings(tx)}
         configured = parts.settings.destinations
@@ -312,55 +313,3 @@ def _stopping() -> Iterator[threading.Event]:
     except BaseException:
         stop.set()
         raise
-
-
-@contextmanager
-def _progress() -> Iterator["_Bar"]:
-    """Give what shows how far the work is, on a terminal only: a count, the rate, the time left where it's known."""
-    import sys
-
-    if not sys.stderr.isatty():
-        yield _Bar(None)
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:,.0f}/s" if task.speed else "")
-
-    count = TextColumn("{task.completed:,}")
-    columns = (TextColumn("{task.description}"), BarColumn(), count, Rate(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        yield _Bar(progress)
-
-
-class _Bar:
-    """A line for each destination; silent where there is no terminal."""
-
-    def __init__(self, progress: Any) -> None:
-        self._progress, self._tasks = progress, dict[str, Any]()
-
-    def __call__(self, name: str, done: int, total: int) -> None:
-        """Show that so many are done, of so many."""
-        if self._progress is not None:
-            self._progress.update(self._task(name), completed=done, total=total or None)
-
-    def add(self, name: str, count: int) -> None:
-        """Show that so many more are done."""
-        if self._progress is not None:
-            self._progress.update(self._task(name), advance=count)
-
-    def _task(self, name: str) -> Any:
-        if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task(name, total=None)
-        return self._tasks[name]

@@ -1,11 +1,14 @@
 """`hold`, `retention`, `erase`: what must be kept, for how long, and what must not."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jobs.cli.shared import Config, Json, Limit, Yes, confirm, group, now, print_lines, print_object, print_table, say
 from jobs.exits import Exit, Problem
+
+if TYPE_CHECKING:
+    from jobs.build import Parts
 
 hold = group("Legal holds: what is under one is neither erased nor disposed of.")
 retention = group("How long each kind of entry is kept; it can be lengthened and never shortened.")
@@ -44,13 +47,15 @@ def set_(
     from consent.holds import set_hold
     from jobs.build import assembled, host_actor
 
-    with assembled(config) as parts, parts.database.write() as tx:
-        tags, main, covered = _covered(tx, org, contact, conversation, everything)
-        if not covered:
-            raise Problem(Exit.USAGE, "say what to hold: --contact, --conversation or --all")
-        done = set_hold(tx, tags, main, name, covered, actor=host_actor(), note=reason, now=now())
+    with assembled(config) as parts:
+        with parts.database.write() as tx:
+            tags, main, covered = _covered(tx, org, contact, conversation, everything)
+            if not covered:
+                raise Problem(Exit.USAGE, "say what to hold: --contact, --conversation or --all")
+            done = set_hold(tx, tags, main, name, covered, actor=host_actor(), note=reason, now=now())
+        locked = _carry(parts, main)
     if as_json:
-        print_object({"hold": name, "org": main, "entries": [entry.id for entry in done]})
+        print_object({"hold": name, "org": main, "entries": [entry.id for entry in done], "archives": locked})
     else:
         print(f"{name} holds {len(done):,} more" if done else f"{name} held all of it already")
 
@@ -73,11 +78,13 @@ def lift(
 
     part = "a part of " if contact or conversation or everything else ""
     confirm(f"{part}{name} would be lifted, and what it covers could be disposed of or erased", yes)
-    with assembled(config) as parts, parts.database.write() as tx:
-        tags, main, covered = _covered(tx, org, contact, conversation, everything)
-        done = lift_hold(tx, tags, main, name, covered or None, actor=host_actor(), note=reason, now=now())
+    with assembled(config) as parts:
+        with parts.database.write() as tx:
+            tags, main, covered = _covered(tx, org, contact, conversation, everything)
+            done = lift_hold(tx, tags, main, name, covered or None, actor=host_actor(), note=reason, now=now())
+        locked = _carry(parts, main)
     if as_json:
-        print_object({"hold": name, "org": main, "entries": [entry.id for entry in done]})
+        print_object({"hold": name, "org": main, "entries": [entry.id for entry in done], "archives": locked})
     else:
         print(f"{name} holds {len(done):,} less")
 
@@ -223,6 +230,19 @@ def erase(
         return
     print(f"erased {done.entries:,} entries of {done.conversations:,} conversations")
     say("what destinations, backups and exports hold of it is not reached from here")
+
+
+def _carry(parts: "Parts", main: str) -> list[dict[str, Any]]:
+    """Bring a change of holds to the files of archives that can be held; what is away now, the job reaches later."""
+    from jobs.archiving import protect_archives
+
+    done = protect_archives(parts.database, parts.destinations, organization=main)
+    for one in done:
+        if one.advice:
+            say(f"{one.destination}: its files aren't held as they should be yet, the hourly job does it: {one.advice}")
+        elif one.changed:
+            say(f"{one.destination}: {one.changed:,} files changed their locks or holds")
+    return [{"destination": one.destination, "files": one.changed, "done": not one.advice} for one in done]
 
 
 def _covered(

@@ -1,6 +1,7 @@
 """Commands that read ledgers: `entry show`, `verify`."""
 
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -35,7 +36,7 @@ def show_entry(
         organization, seq = parse_entry_id(entry_id)
     except ValueError as error:
         raise Problem(Exit.USAGE, str(error)) from error
-    with assembled(config) as parts, parts.database.read() as tx:
+    with assembled(config, only_reads=True) as parts, parts.database.read() as tx:
         found = read_entry(tx, organization, seq)
     if found is None:
         raise Problem(Exit.USAGE, f"there is no entry {entry_id}: `assent status` says how large each ledger is")
@@ -54,24 +55,33 @@ def show_entry(
 def verify(
     ledger: Annotated[bool, typer.Option("--ledger", help="The ledgers in the database (the default).")] = False,
     archive: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="An archive, without the database; with --ledger, against it.")
+        str | None,
+        typer.Option(
+            metavar="PATH|s3://…", help="An archive, without the database; with --ledger, against it. sftp://… too."
+        ),
     ] = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Check every hash, number and root again; ends 6 and names what differs."""
-    from jobs.verifying import verify_directory, verify_ledgers
+    from jobs.verifying import verify_archive, verify_ledgers
 
     found = []
-    if ledger or archive is None:
-        from jobs.build import assembled
+    store = None
+    if archive is not None:
+        from jobs.archives import archive_at
 
-        with assembled(config) as parts:
-            found += verify_ledgers(parts.database)
-            if archive is not None:
-                found.append(verify_directory(archive, parts.database))
-    elif archive is not None:
-        found.append(verify_directory(archive))
+        store = archive_at(archive, config)
+    with _progress() as told:
+        if ledger or store is None:
+            from jobs.build import assembled
+
+            with assembled(config, only_reads=True) as parts:
+                found += verify_ledgers(parts.database)
+                if store is not None:
+                    found.append(verify_archive(store, parts.database, told))
+        else:
+            found.append(verify_archive(store, progress=told))
     whole = all(one.ok for one in found)
     if as_json:
         print_object({"ok": whole, "verified": [one.told() for one in found]})
@@ -85,6 +95,23 @@ def verify(
                 print(f"{one.subject}: worth knowing: {note}")
     if not whole:
         raise typer.Exit(Exit.DIFFERENT)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int], None] | None]:
+    """Give a function that is told how many entries were looked at; on a terminal only."""
+    import sys
+
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} entries verified"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda entries: bar.update(task, completed=entries)
 
 
 def _plain(value: Any) -> str:

@@ -32,7 +32,7 @@ def list_refused(
     from jobs.build import assembled
     from sync import receipts
 
-    with assembled(config) as parts, parts.database.read() as tx:
+    with assembled(config, only_reads=True) as parts, parts.database.read() as tx:
         state = "waiting" if waiting else "refused"
         found = receipts.asides(tx, destination=name, organization=org, state=state, limit=limit)
     rows = [_aside_row(aside) for aside in found]
@@ -105,7 +105,7 @@ def _asides_of(entry: str, config: Any) -> list[dict[str, Any]]:
     from sync import receipts
 
     organization, seq = entry_key(entry) or ("", -1)
-    with assembled(config) as parts, parts.database.read() as tx:
+    with assembled(config, only_reads=True) as parts, parts.database.read() as tx:
         found = [one for one in receipts.asides(tx, organization=organization, limit=10_000) if one.seq == seq]
     if not found:
         raise Problem(Exit.USAGE, f"no destination refuses {entry} or waits for it: see `assent refused list`")

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -98,3 +99,53 @@ def now() -> int:
     import time
 
     return time.time_ns() // 1000
+
+
+@contextmanager
+def progress_bar() -> Iterator["Bar"]:
+    """Give what shows how far the work is, on a terminal only: a count, the rate, the time left where it's known."""
+    if not sys.stderr.isatty():
+        yield Bar(None)
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+
+    count = TextColumn("{task.completed:,}")
+    columns = (TextColumn("{task.description}"), BarColumn(), count, Rate(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield Bar(progress)
+
+
+class Bar:
+    """A line for each destination; silent where there is no terminal."""
+
+    def __init__(self, progress: Any) -> None:
+        self._progress, self._tasks = progress, dict[str, Any]()
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        """Show that so many are done, of so many."""
+        if self._progress is not None:
+            self._progress.update(self._task(name), completed=done, total=total or None)
+
+    def add(self, name: str, count: int) -> None:
+        """Show that so many more are done."""
+        if self._progress is not None:
+            self._progress.update(self._task(name), advance=count)
+
+    def _task(self, name: str) -> Any:
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(name, total=None)
+        return self._tasks[name]

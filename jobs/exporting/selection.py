@@ -11,7 +11,7 @@ from consent.database import Database, among, fetch
 from consent.entry import Entry
 from consent.holds import Holds
 from consent.kinds import LANE_OF, Kind
-from consent.ledger import Head, ledgers, newest_head, read_lane, read_range, read_seqs, seq_at
+from consent.ledger import Head, ledgers, newest_head, pos_at, read_lane, read_range, read_seqs, seq_at
 from consent.tags import Tags
 from jobs import asking
 
@@ -39,6 +39,8 @@ class Filters:
     conversation: str | None = None
     #: The name of a legal hold in force.
     hold: str | None = None
+    #: Of one ledger, the seq to begin behind: for the next page.
+    after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ class Chosen:
     head: Head
     #: How many entries are looked at; those that match are no more.
     most: int
-    pages: Callable[[Database], Iterator[list[Entry]]]
+    #: Gives the entries, so many at a time.
+    pages: Callable[[Database, int], Iterator[list[Entry]]]
     match: Match
 
 
@@ -71,7 +74,7 @@ def select(tx: Connection, tags: Tags, filters: Filters) -> list[Chosen]:
 def read(database: Database, chosen: Sequence[Chosen], looked_at: Callable[[int], None]) -> Iterator[Entry]:
     """Yield the entries in the order of their ledgers; `looked_at` is told how many were read since the last call."""
     for one in chosen:
-        for page in one.pages(database):
+        for page in one.pages(database, _PAGE):
             yield from (entry for entry in page if one.match(entry))
             looked_at(len(page))
 
@@ -79,6 +82,8 @@ def read(database: Database, chosen: Sequence[Chosen], looked_at: Callable[[int]
 def _chosen(tx: Connection, tags: Tags, name: str, own: str | None, filters: Filters) -> Chosen:
     head = newest_head(tx, name)
     first = 0 if filters.since is None else seq_at(tx, name, filters.since)
+    if filters.after is not None:
+        first = max(first, filters.after + 1)
     end = head.size if filters.until is None else seq_at(tx, name, filters.until)
     lane = filters.lane or (LANE_OF[Kind(filters.kind)].value if filters.kind else None)
     match = _match(lane, filters.kind, own)
@@ -88,14 +93,19 @@ def _chosen(tx: Connection, tags: Tags, name: str, own: str | None, filters: Fil
         return Chosen(
             head,
             len(seqs),
-            lambda database: _by_seqs(database, name, seqs),
+            lambda database, size: _by_seqs(database, name, seqs, size),
             lambda one: match(one) and found.match(one),
         )
     if lane is not None:
-        since = 0 if filters.since is None else seq_at(tx, name, filters.since, lane=lane)
+        since = pos_at(tx, name, lane, first)
         until = head.lanes[lane] if filters.until is None else seq_at(tx, name, filters.until, lane=lane)
-        return Chosen(head, max(0, until - since), lambda database: _by_lane(database, name, lane, since, until), match)
-    return Chosen(head, max(0, end - first), lambda database: _by_range(database, name, first, end), match)
+        return Chosen(
+            head,
+            max(0, until - since),
+            lambda database, size: _by_lane(database, name, lane, since, until, size),
+            match,
+        )
+    return Chosen(head, max(0, end - first), lambda database, size: _by_range(database, name, first, end, size), match)
 
 
 def _match(lane: str | None, kind: str | None, own: str | None) -> Match:
@@ -177,25 +187,25 @@ def _seqs(tx: Connection, name: str, conversations: frozenset[str] | None, first
     return array("q", sorted(seqs))
 
 
-def _by_seqs(database: Database, name: str, seqs: "array[int]") -> Iterator[list[Entry]]:
-    for at in range(0, len(seqs), _PAGE):
+def _by_seqs(database: Database, name: str, seqs: "array[int]", size: int) -> Iterator[list[Entry]]:
+    for at in range(0, len(seqs), size):
         with database.read() as tx:
-            page = read_seqs(tx, name, seqs[at : at + _PAGE].tolist())
+            page = read_seqs(tx, name, seqs[at : at + size].tolist())
         yield page
 
 
-def _by_lane(database: Database, name: str, lane: str, first: int, end: int) -> Iterator[list[Entry]]:
-    for at in range(first, end, _PAGE):
+def _by_lane(database: Database, name: str, lane: str, first: int, end: int, size: int) -> Iterator[list[Entry]]:
+    for at in range(first, end, size):
         with database.read() as tx:
-            page = read_lane(tx, name, lane, at, min(_PAGE, end - at))
+            page = read_lane(tx, name, lane, at, min(size, end - at))
         yield page
 
 
-def _by_range(database: Database, name: str, first: int, end: int) -> Iterator[list[Entry]]:
-    for at in range(first, end, _PAGE):
+def _by_range(database: Database, name: str, first: int, end: int, size: int) -> Iterator[list[Entry]]:
+    for at in range(first, end, size):
         # A short read a page: a long snapshot would keep the database from tidying up behind it.
         with database.read() as tx:
-            page = read_range(tx, name, at, min(_PAGE, end - at))
+            page = read_range(tx, name, at, min(size, end - at))
         yield page
 
 

@@ -100,11 +100,21 @@ class JobsSettings(Section):
 
     deliver_seconds: Seconds = Field(default=30.0, description="the safety net: wakes the workers whatever happened")
     reconcile: str = Field(default="0 3 * * *", description="minute hour day month weekday", examples=["0 3 * * *"])
+    archive: str = Field(
+        default="10 * * * *",
+        description="carries locks and legal holds to archives, and sends again what they don't acknowledge",
+        examples=["10 * * * *"],
+    )
+    dispose: str = Field(
+        default="30 4 * * *",
+        description="disposes of what is past its retention and under no hold",
+        examples=["30 4 * * *"],
+    )
     stalled_seconds: Seconds = Field(
         default=600.0, description="a job without a sign of life for so long shows in /readyz"
     )
 
-    @field_validator("reconcile")
+    @field_validator("reconcile", "archive", "dispose")
     @classmethod
     def _is_cron(cls, value: str) -> str:
         if value:
@@ -186,7 +196,9 @@ class ArchiveSettings(_Destination):
     secret_access_key: SecretStr | None = None
     secret_access_key_file: Path | None = None
     lock: Literal["compliance", "governance"] = "compliance"
-    retention_days: int = Field(default=2557, ge=1, le=36500, description="s3: how long objects are locked; 7 years")
+    retention_days: int = Field(
+        default=2592, ge=1, le=36500, description="s3: how long new objects are locked; a job makes it longer as needed"
+    )
     legal_hold: bool = Field(default=False, description="s3: put every object under a legal hold too")
     # sftp, smtp
     host: str | None = Field(default=None, min_length=1)
@@ -219,6 +231,18 @@ class ArchiveSettings(_Destination):
         examples=["America/New_York"],
         description="local times are told in it; default: where the contact's number is from",
     )
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_known(cls, value: str | None) -> str | None:
+        if value is not None:
+            from zoneinfo import ZoneInfo
+
+            try:
+                ZoneInfo(value)
+            except (KeyError, OSError, ValueError) as error:
+                raise ValueError("no time zone of this name is known") from error
+        return value
 
 
 class PortalSettings(_Destination):

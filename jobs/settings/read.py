@@ -34,6 +34,18 @@ _MADE_BY_INIT = {
 _NEEDED = {
     ("salesforce", "jwt"): ("client_id", "username", "private_key"),
     ("salesforce", "client_credentials"): ("client_id", "client_secret"),
+    ("archive", "s3"): ("bucket",),
+    ("archive", "sftp"): ("host", "username", "known_hosts_file", "private_key"),
+    ("archive", "smtp"): ("host", "sender", "recipient"),
+}
+#: What says which of these a destination needs, with its default; and what may stand in the place of another.
+_WAY = {"salesforce": ("auth", "jwt"), "archive": ("transport", "directory")}
+_INSTEAD = {"private_key": "password"}
+
+#: Files that are read when they are needed, and what belongs into them.
+_FILES = {
+    "ca_bundle": "put the CA's certificates there",
+    "known_hosts_file": "put the server's keys there, as its owner and `ssh-keyscan HOST` give them",
 }
 
 Path_ = tuple[str, ...]
@@ -203,8 +215,8 @@ def _place_paths(reading: _Reading) -> None:
                     table[name] = _placed_url(reading, path, value)
             elif "Path" in str(info.annotation) and isinstance(value, str | Path) and str(value):
                 table[name] = reading.folder / Path(value).expanduser()
-                if name == "ca_bundle" and not table[name].is_file() and _enabled(table):
-                    reading.fault(path, f"there is no such file: {table[name]}", "put the CA's certificates there")
+                if name in _FILES and not table[name].is_file() and _enabled(table):
+                    reading.fault(path, f"there is no such file: {table[name]}", _FILES[name])
 
 
 def _placed_url(reading: _Reading, path: Path_, url: str) -> str:
@@ -220,14 +232,18 @@ def _placed_url(reading: _Reading, path: Path_, url: str) -> str:
 
 def _ask_needed(reading: _Reading, keys: bool) -> None:
     for at, table, model in reading.sections():
-        if model is not SalesforceSettings or not _enabled(table):
+        kind = str(table.get("kind"))
+        if model is None or kind not in _WAY or not _enabled(table):
             continue
-        for name in _NEEDED.get(("salesforce", str(table.get("auth", "jwt"))), ()):
+        key, usual = _WAY[kind]
+        for name in _NEEDED.get((kind, str(table.get(key, usual))), ()):
             secret = name in _secrets(model)
-            named = f"{name}_file" if secret else name
-            if name in table or named in table or (secret and not keys):
+            instead = _INSTEAD.get(name, name)
+            if (secret and not keys) or not table.keys().isdisjoint({name, instead, f"{name}_file", f"{instead}_file"}):
                 continue
-            reading.fault((*at, named), "it is missing", f"set it, or {_variable((*at, name))}")
+            named = f"{name}_file" if secret else name
+            also = f" (or {instead}_file)" if instead != name else ""
+            reading.fault((*at, named), "it is missing", f"set it{also}, or {_variable((*at, name))}")
 
 
 def _validate(reading: _Reading) -> Settings | None:

@@ -7,7 +7,7 @@ from consent.entry import Entry, seal
 from consent.kinds import LANE_OF, Kind, Lane
 from consent.merkle import root_of
 from consent.values import Record
-from sync.port import Batch, Receipt, Statement
+from sync.port import Batch, Receipt, Statement, TransientError
 
 STARTED_AT = 1_795_000_000_000_000
 DAY = 86_400_000_000
@@ -55,6 +55,16 @@ def push(connector: ArchiveConnector, entries: Sequence[Entry], *, late: bool = 
     receipts = [outcome for outcome in outcomes if isinstance(outcome, Receipt)]
     assert len(receipts) == len(entries)
     return receipts
+
+
+def until_taken(connector: ArchiveConnector, entries: Sequence[Entry], times: int = 5) -> list[Receipt]:
+    """Push as sync does when the archive is away for a moment: the same again."""
+    for _ in range(times):
+        try:
+            return push(connector, entries)
+        except TransientError:
+            continue
+    raise AssertionError("the archive stays away")
 
 
 def fill(connector: ArchiveConnector, organization: str = "acme", count: int = 40) -> list[Entry]:

@@ -18,8 +18,12 @@ class Wire:
         self._sent_until: int | None = None
         #: Every connection is cut when its next answer begins to come.
         self._deaf = 0
-        #: How many connections were cut.
+        #: How many connections were cut, and what went to the server: bytes, and pieces as they were read.
         self.cuts = 0
+        self.sent = 0
+        self.pieces = 0
+        #: Pieces toward the server before which everything is cut; None never.
+        self._pieces_until: int | None = None
         self._open: set[socket.socket] = set()
         self._guard = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -38,6 +42,11 @@ class Wire:
         """Cut once so many bytes went to the server from now on; then carry on as before."""
         with self._guard:
             self._sent_until = sent
+
+    def cut_before(self, piece: int) -> None:
+        """Cut once instead of carrying the n-th piece to the server from now on, counted from 1."""
+        with self._guard:
+            self._pieces_until = piece
 
     def swallow_answers(self, times: int) -> None:
         """Cut the next connections when a server's answer to a large request begins to come."""
@@ -100,6 +109,14 @@ class Wire:
 
     def _is_cut(self, sent: int) -> bool:
         with self._guard:
+            self.sent += sent
+            self.pieces += 1
+            if self._pieces_until is not None:
+                self._pieces_until -= 1
+                if self._pieces_until == 0:
+                    self._pieces_until = None
+                    self.cuts += 1
+                    return True
             if self._sent_until is None:
                 return False
             self._sent_until -= sent

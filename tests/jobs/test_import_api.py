@@ -16,8 +16,8 @@ def api(sqlite_template, tmp_path_factory):
         yield api
 
 
-def row(contact, consent="opted_in", **more):
-    return {"contact": f"+1404555{contact:04d}", "line": "+14155550100", "consent": consent, "evidence": "form 1",
+def row(number, consent="opted_in", **more):
+    return {"contact": f"+1404555{number:04d}", "line": "+14155550100", "consent": consent, "evidence": "form 1",
             "at": "2025-01-02T10:00:00Z"} | more  # fmt: skip
 
 

@@ -1,0 +1,146 @@
+"""Alarms: what a person has to be told once when it begins and once when it is over, whoever notices it.
+
+One row a trouble, kept after its end. That a trouble has one row while it lasts is a unique index's doing, so any
+number of processes may notice it; who was told of what stands in the row.
+"""
+
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import structlog
+from sqlalchemy import BigInteger, Column, Connection, Index, LargeBinary, String, Table, text
+
+from consent.database import metadata, run
+
+log = structlog.get_logger()
+
+_OPEN = "ended_at IS NULL"
+
+alarm_table = Table(
+    "alarm",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    # A word of a closed list, and what it is about: a destination, a ledger, a disk.
+    Column("kind", String(32), nullable=False),
+    Column("subject", String(100), nullable=False),
+    # The database's clock, microseconds since 1970.
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger, nullable=True),
+    # Since when it isn't seen any more, while it is still open.
+    Column("quiet_since", BigInteger, nullable=True),
+    # Canonical JSON: what is told of it.
+    Column("told", LargeBinary, nullable=False),
+    # Canonical JSON: the channels that were told of the start, and of the end.
+    Column("start_told", LargeBinary, nullable=False),
+    Column("end_told", LargeBinary, nullable=False),
+    Index("alarm_open_ix", "kind", "subject", unique=True, sqlite_where=text(_OPEN), postgresql_where=text(_OPEN)),
+    Index("alarm_ended_at_ix", "ended_at"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that a person should know now: of a kind, about a subject, in words."""
+
+    kind: str
+    subject: str
+    #: What happened. Never a number, a name or a text.
+    what: str
+    #: What to do.
+    advice: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """A trouble as it is kept."""
+
+    id: str
+    kind: str
+    subject: str
+    started_at: int
+    ended_at: int | None
+    what: str
+    advice: str
+    facts: Mapping[str, Any]
+    start_told: tuple[str, ...]
+    end_told: tuple[str, ...]
+
+    def untold(self, channels: Collection[str]) -> list[tuple[str, bool]]:
+        """Return which channels have to be told of what: (channel, whether of the end), the start first."""
+        starts = [(channel, False) for channel in channels if channel not in self.start_told]
+        ends = [(channel, True) for channel in channels if channel not in self.end_told]
+        return starts + (ends if self.ended_at is not None else [])
+
+
+def note_troubles(tx: Connection, troubles: Sequence[Trouble], now: int, quiet_micros: int) -> None:
+    """Open an alarm for each trouble that has none, and close those that weren't seen for so long.
+
+    One that comes and goes at short intervals stays one.
+    """
+    seen = {(one.kind, one.subject): one for one in troubles}
+    known = {(one.kind, one.subject): one for one in open_alarms(tx)}
+    for key, trouble in seen.items():
+        told = orjson.dumps(
+            {"what": trouble.what, "advice": trouble.advice, "facts": dict(trouble.facts)}, option=orjson.OPT_SORT_KEYS
+        )
+        if key in known:
+            run(tx, "UPDATE alarm SET quiet_since = NULL, told = ? WHERE id = ?", [told, known[key].id])
+        else:
+            run(
+                tx,
+                """INSERT INTO alarm (id, kind, subject, started_at, told, start_told, end_told)
+                VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING""",
+                [secrets.token_hex(8), *key, now, told, b"[]", b"[]"],
+            )
+            log.warning("alarm.started", kind=trouble.kind, subject=trouble.subject, what=trouble.what)
+    for key, alarm in known.items():
+        if key not in seen:
+            run(tx, "UPDATE alarm SET quiet_since = coalesce(quiet_since, ?) WHERE id = ?", [now, alarm.id])
+            sql = f"UPDATE alarm SET ended_at = ? WHERE id = ? AND {_OPEN} AND quiet_since <= ?"
+            if run(tx, sql, [now, alarm.id, now - quiet_micros]).rowcount:
+                log.warning("alarm.ended", kind=alarm.kind, subject=alarm.subject)
+
+
+def open_alarms(tx: Connection) -> list[Alarm]:
+    """Return the alarms that aren't over, the oldest first."""
+    return _alarms(tx, f"{_OPEN} ORDER BY started_at, id", [])
+
+
+def newest_alarms(tx: Connection, limit: int) -> list[Alarm]:
+    """Return alarms, over or not, the newest first."""
+    return _alarms(tx, "1 = 1 ORDER BY started_at DESC, id LIMIT ?", [limit])
+
+
+def to_tell(tx: Connection, channels: Sequence[str], since: int) -> list[tuple[Alarm, list[tuple[str, bool]]]]:
+    """Return the alarms that some channels have to be told of, open or ended at or after `since`."""
+    found = _alarms(tx, f"{_OPEN} OR ended_at >= ? ORDER BY started_at, id", [since])
+    return [(one, left) for one in found if (left := one.untold(channels))]
+
+
+def note_told(tx: Connection, alarm: str, channel: str, *, end: bool) -> None:
+    """Note that a channel was told of an alarm's start or end."""
+    column = "end_told" if end else "start_told"
+    row = run(tx, f"SELECT {column} FROM alarm WHERE id = ?", [alarm]).first()
+    if row is not None:
+        channels = sorted({*orjson.loads(row[0]), channel})
+        run(tx, f"UPDATE alarm SET {column} = ? WHERE id = ?", [orjson.dumps(channels), alarm])
+
+
+def drop_alarms(tx: Connection, before: int) -> int:
+    """Forget the alarms that ended before a time, and return how many those were."""
+    return run(tx, "DELETE FROM alarm WHERE ended_at < ?", [before]).rowcount
+
+
+def _alarms(tx: Connection, where: str, parameters: Sequence[Any]) -> list[Alarm]:
+    sql = f"SELECT id, kind, subject, started_at, ended_at, told, start_told, end_told FROM alarm WHERE {where}"
+    return [
+        Alarm(
+            row.id, row.kind, row.subject, row.started_at, row.ended_at, **orjson.loads(row.told),
+            start_told=tuple(orjson.loads(row.start_told)), end_told=tuple(orjson.loads(row.end_told)),
+        )
+        for row in run(tx, sql, parameters)
+    ]  # fmt: skip

@@ -1,0 +1,56 @@
+"""Findings: what the last look at a destination or a ledger found, kept until another look finds it well.
+
+A look is a reconciliation, a verification, or what a restored backup still has to be compared with.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import BigInteger, Column, Connection, String, Table
+
+from consent.database import metadata, run, upsert
+
+finding_table = Table(
+    "finding",
+    metadata,
+    # reconcile, verify or restore; and of which destination or ledger.
+    Column("look", String(16), primary_key=True),
+    Column("subject", String(64), primary_key=True),
+    # The database's clock, microseconds since 1970.
+    Column("found_at", BigInteger, nullable=False),
+    # Entries that differ; 0 where all is well.
+    Column("differing", BigInteger, nullable=False),
+    # For a person: what is wrong. Never a number, a name or a text.
+    Column("told", String(1000), nullable=True),
+)
+
+RECONCILE, VERIFY, RESTORE = "reconcile", "verify", "restore"
+
+#: The subject of what is found of the database as a whole.
+DATABASE = "database"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one look found."""
+
+    look: str
+    subject: str
+    found_at: int
+    differing: int
+    told: str | None
+
+
+def note(tx: Connection, look: str, subject: str, now: int, differing: int, told: str | None = None) -> None:
+    """Keep what a look found, in the place of what the one before found."""
+    upsert(tx, finding_table, [(look, subject, now, differing, told)])
+
+
+def findings(tx: Connection) -> list[Found]:
+    """Return what each last look found, by look and subject."""
+    rows = run(tx, "SELECT look, subject, found_at, differing, told FROM finding ORDER BY look, subject")
+    return [Found(row.look, row.subject, row.found_at, row.differing, row.told) for row in rows]
+
+
+def forget(tx: Connection, look: str, subject: str) -> None:
+    """Forget what a look found: its subject is no more."""
+    run(tx, "DELETE FROM finding WHERE look = ? AND subject = ?", [look, subject])
