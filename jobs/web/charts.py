@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-_WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 720, 44, 8, 12, 24
+_WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 720, 44, 8, 14, 26
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ VERDICT_WORDS: Mapping[str, str] = MappingProxyType(
 REASON_WORDS: Mapping[str, str] = MappingProxyType(
     {
         "consent_requested": "the contact was asked for consent instead",
+        "consent_required": "the contact has to be asked first",
         "pending": "the contact was asked and has not answered yet",
         "opted_in": "the contact opted in by it",
         "opted_out": "the contact has opted out",

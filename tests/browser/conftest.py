@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.browser.chromium import NoChromiumError, chromium
-from tests.browser.portal_stage import Stage, stage
+from tests.portal.portal_stage import Stage, stage
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page
 
 from tests.browser.chromium import chromium
-from tests.browser.portal_stage import GRACE, OMAR, Stage, stage
+from tests.portal.portal_stage import GRACE, OMAR, Stage, stage
 
 _KEPT = Path(__file__).parents[2] / "jobs/web/screenshots"
 _WIDTHS = (1280, 360)

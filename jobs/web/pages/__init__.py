@@ -22,7 +22,7 @@ from jobs.web.pages import (
     wording,
 )
 from jobs.web.pages.desk import Desk, missing
-from jobs.web.rendering import PageRoute, page, static_file
+from jobs.web.rendering import PageRoute, static_file
 from jobs.web.sign_in import Form, door, form, viewer
 from jobs.web.times import READ_COOKIE, times_of
 
@@ -30,7 +30,8 @@ __all__ = ["Desk", "portal_router", "wall_clock"]
 
 #: Where somebody comes in, by the first role that they have.
 _HOMES = ((Role.REPORTS, "/reports"), (Role.OPERATIONS, "/operations"), (Role.SETUP, "/setup"))
-_SUBJECTS = (
+#: Each gives the routes of its pages.
+SUBJECTS = (
     reports,
     timeline,
     consent,
@@ -73,11 +74,9 @@ def portal_router(desk: Desk, *, prefix: str = "/portal") -> APIRouter:
 
     @inside.get("/")
     def home(request: Request, who: Annotated[Viewer, Depends(viewer())]) -> Response:
-        for role, path in _HOMES:
-            if who.may(role):
-                return RedirectResponse(f"{request.state.base}{path}", 303)
-        detail = "Your account has no role yet. Whoever runs Assent gives it one: `assent user set`."
-        return page(request, "problem.html", 403, title="Nothing to open yet", detail=detail)
+        # Everybody has a role.
+        path = next(path for role, path in _HOMES if who.may(role))
+        return RedirectResponse(f"{request.state.base}{path}", 303)
 
     @inside.post("/times")
     def read_times(request: Request, told: Annotated[Form, Depends(form)]) -> Response:
@@ -90,10 +89,10 @@ def portal_router(desk: Desk, *, prefix: str = "/portal") -> APIRouter:
         )
         return answer
 
-    for subject in _SUBJECTS:
+    for subject in SUBJECTS:
         inside.include_router(subject.router(desk))
 
-    @inside.api_route("/{_path:path}", methods=["GET", "POST"])
+    @inside.get("/{_path:path}")
     def miss(_path: str) -> Response:
         raise missing()
 

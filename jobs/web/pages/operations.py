@@ -1,6 +1,6 @@
 """Operations: is anything not there that should be, and of each destination its state, what it is owed, its pace."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -15,14 +15,17 @@ from jobs.web.problems import ProblemError
 from jobs.web.rendering import PageRoute, page
 from jobs.web.sign_in import Form, form, viewer
 from jobs.web.times import Times, lasting
-from jobs.web.words import plural
+from jobs.web.words import plural, words
 from sync import destinations as places
+from sync import findings
+from sync.alarms import open_alarms
 from sync.budgets import budget_of
 from sync.clock import database_now
 from sync.destinations import Destination
+from sync.findings import Found
 from sync.owed import aside_counts
 from sync.pace import Behind, Tick, behind, pace
-from sync.runs import Run, RunState, Work, list_runs
+from sync.runs import Run, list_runs
 from sync.status import status
 
 _HOUR = 3_600_000_000
@@ -62,24 +65,16 @@ def router(desk: Desk) -> APIRouter:
     def destination(request: Request, who: Operations, name: str, span: str = "day") -> Response:
         return _destination(desk, request, who, name, span if span in _SPANS else "day")
 
-    @router.post("/destinations/{name}/{operation}")
-    def steer(
-        request: Request, who: Operations, name: str, operation: str, told: Annotated[Form, Depends(form)]
-    ) -> Response:  # fmt: skip
-        if operation not in ("pause", "resume"):
-            raise missing()
-        one = found_destination(desk, who, name)
-        require_steering(who, one)
+    @router.post("/destinations/{name}/pause")
+    def pause(request: Request, who: Operations, name: str, told: Annotated[Form, Depends(form)]) -> Response:
         reason = told.get("reason", "").strip()[:1_000]
-        if operation == "pause" and not reason:
+        if not reason:
             return _destination(desk, request, who, name, "day", error="Say why: it stands in the records.")
-        act = places.pause if operation == "pause" else places.resume
-        try:
-            places.register(desk.database, [one], complete=False)
-            act(desk.database, name, reason, who.id, desk.access.clock())
-        except LookupError:
-            raise missing() from None
-        return RedirectResponse(f"{request.state.base}/operations/destinations/{name}", 303)
+        return _steer(desk, request, who, name, places.pause, reason)
+
+    @router.post("/destinations/{name}/resume")
+    def resume(request: Request, who: Operations, name: str, told: Annotated[Form, Depends(form)]) -> Response:
+        return _steer(desk, request, who, name, places.resume, told.get("reason", "").strip()[:1_000])
 
     return router
 
@@ -123,6 +118,16 @@ def require_steering(who: Viewer, one: Destination) -> None:
         raise ProblemError(403, "shared_destination", detail)
 
 
+def _steer(
+    desk: Desk, request: Request, who: Viewer, name: str, act: Callable[..., None], reason: str
+) -> Response:  # fmt: skip
+    one = found_destination(desk, who, name)
+    require_steering(who, one)
+    places.register(desk.database, [one], complete=False)
+    act(desk.database, name, reason, who.id, desk.access.clock())
+    return RedirectResponse(f"{request.state.base}/operations/destinations/{name}", 303)
+
+
 def _overview(desk: Desk, request: Request, who: Viewer) -> dict[str, Any]:
     times: Times = request.state.times
     told = {row["name"]: row for row in status(desk.database, desk.destinations)["destinations"]}
@@ -134,7 +139,17 @@ def _overview(desk: Desk, request: Request, who: Viewer) -> dict[str, Any]:
         rows += [_gone(row) for name, row in told.items()
                  if who.organizations is None and name not in {one.name for one in desk.destinations}]  # fmt: skip
         runs = _visible(list_runs(tx, limit=60), who, {one.name for one in seen})
-    return {"rows": rows, "headline": _headline(rows, runs, times), "runs": runs[:5], "states": STATES}
+        looks = {one.subject: one for one in findings.findings(tx) if one.look == findings.RECONCILE}
+        # What people have to be told is told of the whole system.
+        alarms = open_alarms(tx) if who.organizations is None else []
+    looks = {one.name: looks[one.name] for one in seen if one.name in looks}
+    return {
+        "rows": rows,
+        "headline": _headline(rows, looks, times),
+        "runs": runs[:5],
+        "states": STATES,
+        "alarms": alarms,
+    }
 
 
 def _row(
@@ -184,61 +199,48 @@ def _visible(runs: Sequence[Run], who: Viewer, names: set[str]) -> list[Run]:
     ]  # fmt: skip
 
 
-def _headline(rows: Sequence[dict[str, Any]], runs: Sequence[Run], times: Times) -> dict[str, str]:
+def _headline(rows: Sequence[dict[str, Any]], looks: Mapping[str, Found], times: Times) -> dict[str, str]:
     """Answer in one line whether anything isn't there that should be."""
     live = [row for row in rows if not row["gone"]]
     if not live:
-        return {
-            "tone": "wait",
-            "said": "No destination is set up.",
-            "more": "Name one in settings.toml: [destinations.NAME].",
-        }
-    owed, set_aside, refused = (sum(row[name] for row in live) for name in ("owed", "set_aside", "refused"))
-    stopped = [row for row in live if row["state"] in ("suspended", "paused", "retrying")]
-    lost = _differences(runs)
-    more = _last_read_back(runs, times)
-    if refused or lost or (stopped and owed):
-        parts = []
-        if refused:
-            parts.append(
-                f"{plural(refused, 'entry', 'entries')} refused, {'waits' if refused == 1 else 'wait'} for a person"
-            )
-        if stopped and owed:
-            at = " and ".join(str(row["name"]) for row in stopped if row["owed"])
-            parts.append(
-                f"{plural(sum(row['owed'] for row in stopped), 'entry', 'entries')} not at {at} yet" if at else ""
-            )
-        if lost:
-            parts.append(lost)
-        return {"tone": "bad", "said": "Yes: " + "; ".join(part for part in parts if part) + ".", "more": more}
-    if owed or set_aside:
-        said = f"{plural(owed + set_aside, 'entry', 'entries')} on the way; nothing needs to be done."
-        return {"tone": "wait", "said": f"Not all yet: {said}", "more": more}
+        more = "Name one in settings.toml, as [destinations.NAME]."
+        return {"tone": "wait", "said": "No destination is set up.", "more": more}
+    troubles = [one for one in (_refused(live), _stuck(live), _differing(looks)) if one]
+    more = _last_look(looks, times)
+    if troubles:
+        return {"tone": "bad", "said": f"Yes: {'; '.join(troubles)}.", "more": more}
+    on_the_way = sum(row["owed"] + row["set_aside"] for row in live)
+    if on_the_way:
+        said = f"Not all yet: {plural(on_the_way, 'entry', 'entries')} on the way. Nothing needs to be done."
+        return {"tone": "wait", "said": said, "more": more}
     count = "the destination holds" if len(live) == 1 else f"all {len(live)} destinations hold"
     return {"tone": "good", "said": f"No: {count} everything that was recorded.", "more": more}
 
 
-def _last(runs: Sequence[Run]) -> dict[str, Run]:
-    """Return the newest finished read-back of each destination."""
-    found: dict[str, Run] = {}
-    for one in runs:
-        if one.work is Work.RECONCILE and one.state is RunState.DONE:
-            found.setdefault(one.destination, one)
-    return found
+def _refused(rows: Sequence[dict[str, Any]]) -> str:
+    count = sum(row["refused"] for row in rows)
+    waits = "waits" if count == 1 else "wait"
+    return f"{plural(count, 'refused entry', 'refused entries')} {waits} for a person" if count else ""
 
 
-def _differences(runs: Sequence[Run]) -> str:
-    wrong = {name: one.told.get("differences", 0) for name, one in _last(runs).items()}
-    parts = [f"{plural(count, 'difference')} at {name} when it was read back" for name, count in wrong.items() if count]
-    return "; ".join(parts)
+def _stuck(rows: Sequence[dict[str, Any]]) -> str:
+    stuck = [row for row in rows if row["owed"] and row["state"] in ("suspended", "paused", "retrying")]
+    count, names = sum(row["owed"] for row in stuck), " and ".join(words(row["name"]) for row in stuck)
+    return f"{plural(count, 'entry', 'entries')} not at {names}" if stuck else ""
 
 
-def _last_read_back(runs: Sequence[Run], times: Times) -> str:
-    last = _last(runs)
-    if not last:
+def _differing(looks: Mapping[str, Found]) -> str:
+    return "; ".join(
+        f"{plural(one.differing, 'entry', 'entries')} differed at {words(name)} when it was read back"
+        for name, one in looks.items() if one.differing
+    )  # fmt: skip
+
+
+def _last_look(looks: Mapping[str, Found], times: Times) -> str:
+    if not looks:
         return "Nothing was read back yet: a reconcile compares what each destination holds with the ledger."
-    oldest = min(last.values(), key=lambda one: one.told_at)
-    return f"Last read back {lasting(max(0, times.now - oldest.told_at) / 1_000_000)} ago."
+    oldest = min(one.found_at for one in looks.values())
+    return f"Read back and compared {lasting(max(0, times.now - oldest) / 1_000_000)} ago."
 
 
 def _destination(
@@ -246,7 +248,7 @@ def _destination(
 ) -> Response:  # fmt: skip
     one = found_destination(desk, who, name)
     told = next(row for row in status(desk.database, [one])["destinations"] if row["name"] == name)
-    words, length = _SPANS[span]
+    within, length = _SPANS[span]
     with desk.database.read() as tx:
         ledgers = operated_ledgers(tx, who)
         now = database_now(tx)
@@ -258,10 +260,10 @@ def _destination(
     budget = budget_of(one)
     return page(
         request, "destination.html", 422 if error else 200, row=row, states=STATES, lanes=_lanes(lanes, now),
-        span=span, spans=_SPANS, words=words, now=now, error=error, may_steer=may_steer(who, one), runs=runs[:10],
+        span=span, spans=_SPANS, words=within, now=now, error=error, may_steer=may_steer(who, one), runs=runs[:10],
         organizations=[lane for lane in dict.fromkeys(each.organization for each in lanes) if lane != SYSTEM],
-        sees_all=who.organizations is None, budget=budget, rate=_rate_chart(ticks, times, span, words),
-        lag=_lag_chart(ticks, times, span, words),
+        sees_all=who.organizations is None, budget=budget, rate=_rate_chart(ticks, times, span, within),
+        lag=_lag_chart(ticks, times, span, within),
         settled=sum(tick.entries for tick in ticks), worst=max((tick.lag or 0 for tick in ticks), default=0),
         lasting=lasting,
     )  # fmt: skip
@@ -287,14 +289,14 @@ def _at(times: Times, micros: int, span: str) -> str:
     return told[11:16] if span != "week" else f"{int(told[8:10])}.{int(told[5:7])}. {told[11:16]}"
 
 
-def _rate_chart(ticks: Sequence[Tick], times: Times, span: str, words: str) -> Any:
+def _rate_chart(ticks: Sequence[Tick], times: Times, span: str, within: str) -> Any:
     told = [
         Bar(_at(times, one.at, span), one.entries, 0, f"{_at(times, one.at, span)}: {one.entries:,} entries")
         for one in ticks
     ]
-    return bars(told, f"Entries delivered over {words}", height=150)
+    return bars(told, f"Entries delivered over {within}", height=150)
 
 
-def _lag_chart(ticks: Sequence[Tick], times: Times, span: str, words: str) -> Any:
+def _lag_chart(ticks: Sequence[Tick], times: Times, span: str, within: str) -> Any:
     told = [(_at(times, one.at, span), one.lag) for one in ticks]
-    return line(told, f"How long the oldest entry of each delivery had waited, over {words}", lasting)
+    return line(told, f"How long the oldest entry of each delivery had waited, over {within}", lasting)

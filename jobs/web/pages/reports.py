@@ -237,8 +237,9 @@ def _show_entry(desk: Desk, request: Request, who: Viewer, entry_id: str) -> Res
     values = {name: _value(name, value, clear) for name, value in entry.revealed().items()}
     facts = {name: value for name, value in entry.facts().items() if not _is_commitment(value)}
     erased = sorted(name for name, value in entry.facts().items() if _is_commitment(value) and name not in values)
+    plain = {name: _fact(request, name, value) for name, value in facts.items()}
     return page(
-        request, "entry.html", entry=entry, row=told, values=values, facts={k: _plain(v) for k, v in facts.items()},
+        request, "entry.html", entry=entry, row=told, values=values, facts=plain,
         erased=erased, standing=standing if standing and sees_standing(who, standing) else None, clear=clear,
     )  # fmt: skip
 
@@ -252,6 +253,13 @@ def _value(name: str, value: Any, clear: bool) -> str:
         return readable(str(value), clear=clear)
     if name in _NUMBERS and not clear:
         return "hidden: it may hold a number"
+    return _plain(value)
+
+
+def _fact(request: Request, name: str, value: Any) -> Any:
+    """Return a fact of the body for reading; an instant in both zones."""
+    if isinstance(value, int) and name.endswith(("_at", "_until")):
+        return request.state.times.full(value)
     return _plain(value)
 
 

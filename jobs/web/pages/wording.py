@@ -180,7 +180,7 @@ def _rendered(policy: Policy, language: str, template: Template) -> str:
 
 def _difference(before: str, after: str) -> list[tuple[str, str]]:
     """Return what was kept, taken out and put in, word by word: (`same`, `del` or `ins`, words)."""
-    old, new = re.findall(r"\s+|[^\s]+", before), re.findall(r"\s+|[^\s]+", after)
+    old, new = (re.findall(r"<[^<>]*>\s*|[^\s<]+\s*|\s+|<", text) for text in (before, after))
     parts: list[tuple[str, str]] = []
     for what, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if what == "equal":

@@ -52,6 +52,7 @@ class Stage:
     destinations: Sequence[Destination]
     runs: Runs
     server: "Server"
+    desk: Desk
     url: str
     clock: "Clock"
     then: "Then"
@@ -97,9 +98,9 @@ class Clock:
 class Server:
     """An app on a port of loopback."""
 
-    def __init__(self, app: FastAPI) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+    def __init__(self, app: FastAPI, listener: socket.socket) -> None:
+        self._listener = listener
+        self.address = _address(listener)
         self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listener]})
         self._thread.start()
@@ -112,6 +113,10 @@ class Server:
         self._listener.close()
 
 
+def _address(listener: socket.socket) -> str:
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
 @contextmanager
 def stage(url: str) -> Iterator[Stage]:
     """Give a portal with everything on it that a page can show."""
@@ -121,21 +126,24 @@ def stage(url: str) -> Iterator[Stage]:
     store, secret, clock = PortalStore(database), protocol.new_secret(), Clock()
     then = Then()
     access, intake = Access(database, clock=clock), Intake(database, now=then)
-    salesforce, archive = MemoryConnector(), MemoryConnector()
-    app = FastAPI()
-    app.include_router(receiver_router(store, [secret], clock))
-    destinations: list[Destination] = [
-        Destination("salesforce", salesforce, (Lane.CONSENT,)), Destination("archive", archive)
-    ]  # fmt: skip
+    salesforce, archive, listener = MemoryConnector(), MemoryConnector(), socket.create_server(("127.0.0.1", 0))
+    portal = PortalConnector(PortalSettings(f"{_address(listener)}/portal", (secret,)))
+    destinations = [
+        Destination("salesforce", salesforce, (Lane.CONSENT,)),
+        Destination("archive", archive),
+        Destination("portal", portal),
+    ]
     runs = Runs(database, destinations, RULES)
     where = whereabouts_of(database, destinations, {"portal": store.arrived})
-    app.include_router(portal_router(Desk(database, access, where, intake, destinations, runs)))
-    server = Server(app)
-    portal = PortalConnector(PortalSettings(f"{server.address}/portal", (secret,)))
-    destinations.append(Destination("portal", portal))
-    runs.__init__(database, destinations, RULES)  # type: ignore[misc]
-    made = Stage(database, store, intake, access, salesforce, archive, destinations, runs, server,
-                 f"{server.address}/portal", clock, then)  # fmt: skip
+    app = FastAPI()
+    app.include_router(receiver_router(store, [secret], clock))
+    desk = Desk(database, access, where, intake, destinations, runs)
+    app.include_router(portal_router(desk))
+    server = Server(app, listener)
+    made = Stage(
+        database, store, intake, access, salesforce, archive, destinations, runs, server, desk,
+        f"{server.address}/portal", clock, then,
+    )  # fmt: skip
     try:
         _fill(made)
         yield made
@@ -224,13 +232,13 @@ def _fill(made: Stage) -> None:
             ("+14155550102", MARCUS, "acme-west"),
         ):
             set_line(tx, tags, "acme", number, *who, sub_organization=sub, actor="cli-stage", now=now)
+    made.answers = take(made.intake, made.then, TEXTS)
     made.user("all@assent.example", *Role, name="Robin Reyes")
     made.user("reports@acme.example", Role.REPORTS, organization="acme", name="Dana Cole")
     made.user("setup@acme.example", Role.SETUP, organization="acme", name="Sam Ortiz")
     made.user("operations@acme.example", Role.OPERATIONS, organization="acme", name="Kim Park")
     made.user("west@acme.example", Role.REPORTS, Role.SETUP, organization="acme-west", name="Lee West")
     made.user("globex@globex.example", Role.REPORTS, Role.SETUP, Role.OPERATIONS, organization="globex", name="Glo Bex")
-    made.answers = take(made.intake, made.then, TEXTS)
     refused = [one["entry"] for one in made.answers["o1"]["auto_messages"]]
     made.salesforce.refuse(
         *refused, code="STRING_TOO_LONG", advice="the field Text__c is too short there: lengthen it, then try again"
