@@ -10,7 +10,7 @@ TESTS ?= tests
 LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
   --custom-compile-command "make lock" --all-extras $(UPGRADE)
 
-.PHONY: help setup demo test check format bench lock salesforce-conversion clean
+.PHONY: help setup demo test servers check format bench chaos screenshots lock salesforce-conversion clean
 
 help:
 	@echo "make setup   the environment in $(VENV)/, development tools included"
@@ -19,6 +19,8 @@ help:
 	@echo "make check   linters, types and layers only"
 	@echo "make format  rewrite the code in the house format"
 	@echo "make bench   the benchmarks beside their floors"
+	@echo "make chaos   random faults over intake and three destinations (COUNT=200 schedules, SEED=N to play one again)"
+	@echo "make screenshots   every page of the portal, in both widths and both themes, in var/screenshots"
 	@echo "make lock    write the locked requirements (UPGRADE=--upgrade for the newest of everything)"
 	@echo "make salesforce-conversion   record what Salesforce's own converter makes of the package"
 	@echo "make clean   remove $(VENV)/ and caches; var/ stays"
@@ -28,8 +30,16 @@ setup: $(VENV)/.dev $(VENV)/.converter
 demo: $(VENV)/.runtime
 	$(BIN)/assent demo
 
-test: setup check
+test: setup check servers
 	$(BIN)/pytest $(TESTS)
+
+# What tests run against and no Python package brings: an SSH server, a real S3, a Chromium. No root is needed.
+servers: | $(BIN)/python
+	@tests/system-packages || echo "Going on: the tests that need what is missing fail and say what to install." >&2
+
+# Every page of the portal, in both widths and both themes; KEEP=--keep renews those of the README, too.
+screenshots: setup servers
+	$(BIN)/python -m tests.browser.screenshots $(KEEP)
 
 check: setup
 	$(BIN)/ruff check
@@ -43,6 +53,11 @@ format: setup
 
 bench: setup
 	$(BIN)/python -m tests.benchmarks
+
+COUNT ?= 200
+
+chaos: setup
+	$(BIN)/python -m tests.chaos $(COUNT) $(if $(SEED),--seed $(SEED))
 
 # What runs needs no development tools, so the demo doesn't wait for them.
 $(VENV)/.runtime: requirements.txt pyproject.toml | $(BIN)/python

@@ -26,6 +26,7 @@ from sync.port import (
 )
 
 _AWAY = TransientError("away", "The destination in memory was told to be away: wait until it is told to be back.")
+_BROKEN = TransientError("500", "The destination in memory was told to fail at an entry: wait, or take that one out.")
 
 
 class MemoryConnector:
@@ -39,6 +40,7 @@ class MemoryConnector:
         self._refusals: dict[str, Refusal] = {}
         self._delays: dict[str, deque[Delay]] = {}
         self._limits: deque[int] = deque()
+        self._breaking: set[str] = set()
         self._gate: threading.Event | None = None
         self._away = False
         #: Every push as it came, those that failed too: organization, lane, positions, late.
@@ -60,6 +62,8 @@ class MemoryConnector:
         if gate is not None:
             gate.wait()
         with self._lock:
+            if any(entry.id in self._breaking for entry in batch.entries):
+                raise TransientError(_BROKEN.code, _BROKEN.advice)
             fault = self._next_fault()
             if fault is not None and not fault.after_commit:
                 raise fault.error
@@ -121,6 +125,10 @@ class MemoryConnector:
         for entry_id in entry_ids:
             self._delays.setdefault(entry_id, deque()).extend([put_off] * times)
 
+    def break_at(self, *entry_ids: str) -> None:
+        """Fail as a whole at every push that holds one of these entries, as a server does that an entry upsets."""
+        self._breaking.update(entry_ids)
+
     def answer_at_most(self, *counts: int) -> None:
         """Take no more than these many entries at the next pushes, one number a push."""
         self._limits.extend(counts)
@@ -132,7 +140,7 @@ class MemoryConnector:
     def recover(self) -> None:
         """Forget every fault that was asked for and not used up."""
         with self._lock:
-            for asked in (self._faults, self._refusals, self._delays, self._limits):
+            for asked in (self._faults, self._refusals, self._delays, self._limits, self._breaking):
                 asked.clear()
 
     @contextmanager

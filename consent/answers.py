@@ -51,7 +51,8 @@ def event_answer(event_id: str, event: str, entries: Sequence[Told]) -> dict[str
         "changed": [
             {"line": one.values.get("line"), "contact": one.values.get("contact"), "channel": one.body["channel"],
              "state": one.body["after"]}
-            for one in entries if one.kind != "auto_message" and "after" in one.body
+            for one in entries
+            if one.kind != "auto_message" and "after" in one.body and one.body["after"] != one.body.get("before")
         ],
         "auto_messages": [_sent_beside(one) for one in entries if one.kind == "auto_message" and one.body],
         "entries": [one.id for one in entries],

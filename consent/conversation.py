@@ -54,6 +54,8 @@ class Conversation(NamedTuple):
     decided_at: int | None = None
     #: Whether an employee's text was delivered since the opt-in.
     spoken: bool = False
+    #: When the line's employee last wrote, whatever became of it.
+    written_at: int | None = None
     helped_at: int | None = None
     #: Versions of the steps whose texts are held, in order.
     held: tuple[int, ...] = ()
@@ -74,6 +76,7 @@ class Conversation(NamedTuple):
             "told": self.told,
             "decided_at": self.decided_at,
             "spoken": self.spoken,
+            "written_at": self.written_at,
             "helped_at": self.helped_at,
             "held": list(self.held),
             "recent": [list(one) for one in self.recent],
@@ -93,6 +96,7 @@ class Conversation(NamedTuple):
             told=state["told"],
             decided_at=state["decided_at"],
             spoken=state["spoken"],
+            written_at=state.get("written_at"),
             helped_at=state["helped_at"],
             held=tuple(state["held"]),
             recent=tuple((tag, at) for tag, at in state["recent"]),
@@ -113,17 +117,20 @@ def evolve(before: Conversation, kind: Kind, version: int, at: int, body: Mappin
     """Return the conversation after one record: `at` is when it occurred, `body` its facts."""
     if body.get("stopped_at") is not None:
         before = _stopped(before, body["stopped_at"])
+    if "again" in body:
+        # A STOP said again counts from its own time: what was sent before it comes too late.
+        before = before._replace(decided_at=max(at, before.decided_at or at))
     match kind:
         case Kind.MESSAGE:
             return _after_message(before, version, at, body)
         case Kind.AUTO_MESSAGE:
             return _after_auto_message(before, version, at, body)
-        case Kind.DECISION if body.get("source") == "import" and body["before"] == body["after"]:
+        case Kind.DECISION if body["before"] == body["after"]:
             return _after_confirmation(before, version, at, body)
         case Kind.DECISION:
             return before._replace(
                 version=version, consent=Consent(body["after"]), origin=Origin(body["origin"]), decided_at=at,
-                unanswered=0, reminded_at=None, told=False, spoken=False, held=(), waiting=(),
+                unanswered=0, reminded_at=None, told=False, spoken=_has_spoken(before, body), held=(), waiting=(),
             )  # fmt: skip
         case Kind.REASSIGNMENT | Kind.DELIVERY if body.get("after") == Consent.NONE:
             # What was shown or counted before no longer counts.
@@ -134,24 +141,34 @@ def evolve(before: Conversation, kind: Kind, version: int, at: int, body: Mappin
 
 
 def _after_confirmation(before: Conversation, version: int, at: int, body: Mapping[str, Any]) -> Conversation:
-    """What an import says of what holds already, or too late: at most, the decision in force was made again since."""
+    """What is said of what holds already, or too late: at most, the decision in force was made again since."""
     if before.decided_at is None or body["decision"] != body["after"]:
         return before._replace(version=version)
     return before._replace(version=version, decided_at=max(at, before.decided_at))
 
 
+def _has_spoken(before: Conversation, body: Mapping[str, Any]) -> bool:
+    """Whether an employee's text goes out with the opt-in itself: the one that implied it, or those that waited."""
+    if body["source"] == "disclaimer":
+        return str(body["origin"]) == Origin.MO.value
+    released = body.get("released", ())
+    return any(waits in released for waits, _ in before.waiting)
+
+
 def _after_message(before: Conversation, version: int, at: int, body: Mapping[str, Any]) -> Conversation:
-    verdict, employee = body["verdict"], body["sender"] == "employee"
-    if verdict == "delivered" and employee:
-        return before._replace(version=version, spoken=True)
-    held, recent, waiting = before.held, before.recent, before.waiting
+    verdict = body["verdict"]
+    if body["sender"] == "employee":
+        written_at, waiting = max(at, before.written_at or at), before.waiting
+        if (until := body.get("release_until")) is not None:
+            waiting = (*waiting, (version, until))
+        spoken = before.spoken or verdict == "delivered"
+        return before._replace(version=version, spoken=spoken, written_at=written_at, waiting=waiting)
+    held, recent = before.held, before.recent
     if verdict == "held":
         held = (*held, version)
     if (tag := body.get("text_tag")) is not None:
         recent = (*(one for one in recent if at - one[1] < DAY), (tag, at))[-_RECENT:]
-    if (until := body.get("release_until")) is not None:
-        waiting = (*waiting, (version, until))
-    return before._replace(version=version, held=held, recent=recent, waiting=waiting)
+    return before._replace(version=version, held=held, recent=recent)
 
 
 def _after_auto_message(before: Conversation, version: int, at: int, body: Mapping[str, Any]) -> Conversation:
@@ -176,4 +193,4 @@ def _after_auto_message(before: Conversation, version: int, at: int, body: Mappi
 
 
 def _stopped(conversation: Conversation, at: int) -> Conversation:
-    return conversation._replace(consent=Consent.OPTED_OUT, origin=Origin.MT, decided_at=at)
+    return conversation._replace(consent=Consent.OPTED_OUT, origin=conversation.origin or Origin.MT, decided_at=at)

@@ -114,6 +114,7 @@ class Standings:
         self._lines: dict[bytes, Line | None] = {}
         self._stopped: dict[bytes, tuple[int, int] | None] = {}
         self._new_lines: set[bytes] = set()
+        self._new_stops: set[bytes] = set()
         #: Employees, by id, and lines that they are known to have had.
         self._had: set[tuple[str, str]] = set()
         #: What contacts are called, by (tag, name), and when.
@@ -127,8 +128,13 @@ class Standings:
         if not keys:
             return
         self._load("tag", list(keys))
-        fresh = {self._tag("contact", m.contact) for tag, m in keys.items() if tag not in self._standings}
-        self._load_contacts(list(fresh))
+        # Who has stopped everything is asked of who is new, and of who is opted out here: it may have been later.
+        asked = {
+            self._tag("contact", m.contact) for tag, m in keys.items()
+            if (known := self._standings.get(tag)) is None or known.conversation.consent is Consent.OPTED_OUT
+        }  # fmt: skip
+        self._stopped.update(dict.fromkeys(asked))
+        self._load_contacts(list(asked))
         self._load_lines(list({self._tag("line", m.line) for m in keys.values()}))
 
     def of(self, message: Message) -> Standing:
@@ -139,7 +145,7 @@ class Standings:
             contact_tag = self._tag("contact", message.contact)
             conversation = begin(
                 secrets.token_hex(12), self._organization, message.sub_organization, message.line, message.contact,
-                message.group, stopped_at=stopped[0] if (stopped := self._stopped.get(contact_tag)) else None,
+                message.group, stopped_at=self.stopped_since(message.contact),
             )  # fmt: skip
             standing = Standing(tag, self._tag("line", message.line), contact_tag, conversation)
             self._standings[tag] = standing
@@ -147,12 +153,19 @@ class Standings:
             self._names[standing.contact_tag, message.contact_name] = message.sent_at
         return self._known_again(standing, message.contact)
 
-    def with_employee(self, message: Message) -> Message:
-        """Return the message with its line's registered or last known employee, where it names none."""
+    def on_its_line(self, message: Message) -> Message:
+        """Return the message with what its line tells, where it doesn't say so itself.
+
+        That is the registered sub-organization, and the registered or last known employee.
+        """
+        line = self.line(message.line)
+        if line is None:
+            return message
+        if message.sub_organization is None and line.registered and line.sub_organization is not None:
+            message = replace(message, sub_organization=line.sub_organization)
         if message.employee_id is not None and message.employee_name is not None:
             return message
-        line = self.line(message.line)
-        if line is None or line.employee_id is None or message.employee_id not in (None, line.employee_id):
+        if line.employee_id is None or message.employee_id not in (None, line.employee_id):
             return message
         return replace(message, employee_id=line.employee_id, employee_name=line.employee_name)
 
@@ -162,16 +175,25 @@ class Standings:
             return []
         line = self.line(message.line)
         known = line is not None and line.employee_id is not None
-        if line is not None and known and message.sent_at < line.since:
-            self._had.add((message.employee_id, message.line))
+        another = known and self.is_another(message.line, message.employee_id, message.sent_at)
+        if line is not None and known and not another and line.employee_id != message.employee_id:
+            self._had.add((message.employee_id, message.line))  # who had it before
             return []
-        another = known and line is not None and line.employee_id != message.employee_id
         name = message.employee_name or (line.employee_name if line is not None and not another else None)
-        if line is None or not known or another or name != line.employee_name:
+        if line is None or not known or another or (name != line.employee_name and message.sent_at >= line.since):
             registered = line.registered if line is not None else False
             sub = line.sub_organization if line is not None and line.registered else message.sub_organization
             self.assign(Line(message.line, sub, message.employee_id, name, message.sent_at, registered))
         return self.on_line(message.line) if another else []
+
+    def is_another(self, number: str, employee_id: str | None, at: int) -> bool:
+        """Whether a line is another employee's from a time on: not of one that is older than what is known of it."""
+        line = self.line(number)
+        if line is None or line.employee_id is None:
+            return True
+        if line.employee_id == employee_id or at < line.since:
+            return False
+        return all(at >= (one.conversation.written_at or at) for one in self.on_line(number))
 
     def others(self, standing: Standing, scope: Scope, message: Message) -> list[Standing]:
         """Return a contact's other conversations that an opt-out reaches; its own line's first."""
@@ -197,7 +219,10 @@ class Standings:
             return told
         line = self.line(conversation.line)
         employee_id, name = (line.employee_id, line.employee_name) if line is not None else (None, None)
-        return replace(told, line=conversation.line, employee_id=employee_id, employee_name=name)
+        told = replace(told, line=conversation.line, employee_id=employee_id, employee_name=name)
+        if isinstance(told, Message) and told.group is not conversation.group:
+            told = replace(told, channel=conversation.group.value, group=conversation.group)
+        return told
 
     def line(self, number: str) -> Line | None:
         """Return who is known to have a line."""
@@ -238,7 +263,11 @@ class Standings:
 
     def stopped(self, contact: str, at: int, seq: int) -> None:
         """Note that a contact stopped everything: lines that it has no conversation with begin opted out."""
-        self._stopped[self._tag("contact", contact)] = (at, seq)
+        since = self.stopped_since(contact)
+        if since is None or at >= since:
+            tag = self._tag("contact", contact)
+            self._stopped[tag] = (at, seq)
+            self._new_stops.add(tag)
 
     def unstop(self, contact: str, at: int) -> None:
         """Lift what a contact's stop of everything left for its number, where it is older than `at`."""
@@ -250,6 +279,7 @@ class Standings:
         )
         if (stopped := self._stopped.get(tag)) is not None and stopped[0] < at:
             self._stopped[tag] = None
+            self._new_stops.discard(tag)
 
     def give_line(self, number: str, employee_id: str | None, employee_name: str | None, at: int) -> None:
         """Note to which employee a line was given."""
@@ -275,8 +305,8 @@ class Standings:
         """Store what has changed."""
         keep(self._tx, [one for one in self._standings.values() if one.changed])
         upsert(self._tx, line_table, [self._line_row(tag) for tag in self._new_lines])
-        stopped = [(self._organization, tag, *since) for tag, since in self._stopped.items() if since is not None]
-        upsert(self._tx, contact_table, stopped)
+        stops = [(self._organization, tag, *since) for tag in self._new_stops if (since := self._stopped[tag])]
+        upsert(self._tx, contact_table, stops)
         note_names(self._tx, self._organization, self._tags, self._names)
         for employee_id, line in self._had:
             run(

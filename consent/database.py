@@ -29,6 +29,12 @@ PERSONAL_OF_CONTACT: dict[str, Any] = {"personal": "contact"}
 _COPY_FROM = 8
 
 
+#: PostgreSQL ends a transaction of ours that has said nothing for so long: there is never a network call inside one.
+_IDLE_SECONDS = 10
+#: What libpq does where the network says nothing: a dead server shows within half a minute (ms for tcp_user_timeout).
+_KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
+
+
 class DatabaseError(Exception):
     """The database can't be used now; the message says what happened and what to do, and names no value."""
 
@@ -56,13 +62,22 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """Write in one transaction, committed at the end of the block and rolled back by any exception in it."""
+    def write(self, *, durable: bool = True) -> Iterator[Connection]:
+        """Write in one transaction, committed at the end of the block and rolled back by any exception in it.
+
+        With `durable=False` the commit doesn't wait for the disk: where the machine (PostgreSQL: its server) dies
+        within a second, the newest such transactions may be gone, each of them whole.
+        """
         if self.is_postgres:
             with self.engine.begin() as tx:
+                # A host that is cut off in the middle of a transaction must not keep its locks for longer than this.
+                sets = f"set_config('idle_in_transaction_session_timeout', '{_IDLE_SECONDS}s', true)"
+                if not durable:
+                    sets += ", set_config('synchronous_commit', 'off', true)"
+                fetch(tx, f"SELECT {sets}")
                 yield tx
             return
-        with self._writer, self.engine.connect() as connection:
+        with self._writer, self.engine.connect() as connection, _synchronous(connection, durable):
             # A transaction that begins as a reader and writes later fails at once when another has committed
             # in between, in spite of the busy timeout: take the writer's place first.
             immediate = connection.execution_options(assent_begin="BEGIN IMMEDIATE")
@@ -72,6 +87,20 @@ class Database:
     def dispose(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+@contextmanager
+def _synchronous(connection: Connection, durable: bool) -> Iterator[None]:
+    """Let SQLite wait for the disk at a commit, or not; it can't be told inside a transaction."""
+    if durable:
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA synchronous = NORMAL")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA synchronous = FULL")
 
 
 def open_database(url: str) -> Database:
@@ -242,4 +271,4 @@ def _sqlite(url: str) -> Engine:
 def _postgres(url: str) -> Engine:
     # A cut connection shows itself as an error of the statement at hand; pre-ping spares the next caller that.
     return create_engine(url, hide_parameters=True, pool_pre_ping=True, pool_size=16, max_overflow=16,
-                         connect_args={"connect_timeout": 10, "application_name": "assent"})  # fmt: skip
+                         connect_args={"connect_timeout": 10, "application_name": "assent", **_KEEPALIVE})  # fmt: skip

@@ -12,7 +12,7 @@ from consent.conversation import DAY, Conversation
 from consent.policy import Policy
 from consent.replies import Heard as Said
 from consent.replies import Reading, read_reply
-from consent.rules import RULES, RULES_DISCLAIMER, RULES_OFF, RULINGS, Case, Event, When
+from consent.rules import OPTED_OUT, RULES, RULES_DISCLAIMER, RULES_OFF, RULINGS, TEXTS, Case, Event, When
 from consent.step import Step
 from consent.values import Consent, Message, Mode, Origin, Record, Scope, Sender, Verdict
 
@@ -32,6 +32,7 @@ _PROVIDED = {"STOP": Event.CARRIER, "START": Event.START, "HELP": Event.HELP}
 #: By these rulings a text decides nothing, whatever it says.
 _UNDOUBTED = frozenset((When.NO_NUMBER, When.LATE_ANSWER, When.LATE_TEXT, When.ECHO, When.REPEATED))
 _ANSWERS = frozenset((Event.YES, Event.STOP, Event.START, Event.CARRIER))
+_OPT_OUTS = frozenset((Event.STOP, Event.CARRIER))
 _SILENT = Reading(Said.TEXT, 10, None, "", False, False, "", False)
 
 
@@ -62,29 +63,41 @@ class Heard(NamedTuple):
 
 def decide(
     conversation: Conversation, message: Message, policy: Policy, *, tag: Callable[[str], str] = _untagged,
-    group_stopped: bool = False,
+    group_stopped: bool = False, stopped_at: int | None = None,
 ) -> Decision:  # fmt: skip
     """Say what a message means, given what this contact agreed to so far.
 
     `tag` makes a keyed tag of a text, by which a repeated one is known again; `group_stopped` tells that another
-    contact of an employee's group send is opted out.
+    contact of an employee's group send is opted out; `stopped_at`, when this contact stopped everything.
     """
+    facts: dict[str, Any] = {}
+    if conversation.version == 0 and conversation.decided_at is not None:
+        facts["stopped_at"] = conversation.decided_at  # it began opted out: its contact had stopped everything
+    elif stopped_at is not None and conversation.consent is OPTED_OUT and stopped_at > (conversation.decided_at or 0):
+        facts["stopped_at"] = stopped_at  # said elsewhere, of this conversation too
+        conversation = conversation._replace(decided_at=stopped_at)
     heard = _heard(conversation, message, policy, tag, group_stopped)
     case = _ruling(conversation, message, policy, heard) or _ruled(conversation, message, policy, heard)
     step = Step(conversation, message, policy)
-    _write(step, conversation, message, policy, heard, case)
+    _write(step, conversation, message, policy, heard, case, facts)
     return Decision(step.conversation, tuple(step.records), _closes(heard, policy, case))
 
 
-def close(conversation: Conversation, message: Message, decision: Decision, policy: Policy) -> Decision:
-    """Close another conversation of a contact whose opt-out reached beyond its own; nothing where it is closed."""
+def close(
+    conversation: Conversation, message: Message, decision: Decision, policy: Policy, *, notify: bool = True
+) -> Decision:
+    """Close another conversation of a contact whose opt-out reached beyond its own; nothing where it is closed.
+
+    `notify`: its employee hasn't been told of this opt-out yet.
+    """
     if conversation.consent is Consent.OPTED_OUT:
         return Decision(conversation, ())
     scope = decision.closes or Scope.ORG
     origin = conversation.origin or Origin.MT
     step = Step(conversation, message, policy)
     step.decide(Consent.OPTED_OUT, origin, {"scope": scope.value, "elsewhere": decision.conversation.id})
-    step.send(f"{origin.value}.rejected.employee")
+    if notify:
+        step.send(f"{origin.value}.rejected.employee")
     return Decision(step.conversation, tuple(step.records))
 
 
@@ -105,7 +118,7 @@ def _heard(
     if message.sender is Sender.EMPLOYEE:  # only the contact decides
         return Heard(Event.EMPLOYEE, _SILENT, "", group_stopped)
     request = conversation.request
-    reading = read_reply(message.text, policy.words((request.opt_in, request.opt_out) if request else None))
+    reading = read_reply(message.text, policy.words(request))
     event = _EVENTS[reading.heard]
     if event is not Event.STOP and (provided := message.provider.get("opt_out_type")) in _PROVIDED:
         event = _PROVIDED[provided]
@@ -115,7 +128,7 @@ def _heard(
 
 def _ruling(conversation: Conversation, message: Message, policy: Policy, heard: Heard) -> Case | None:
     """Return the ruling that stands before the tables, if one holds."""
-    for case, holds in _RULINGS[message.sender]:
+    for case, holds in _RULINGS[message.sender, heard.event]:
         if holds(conversation, message, policy, heard):
             if case.verdict is not None:
                 return case
@@ -166,7 +179,7 @@ def _is_group_send(_conversation: Conversation, message: Message, policy: Policy
 def _is_late_answer(conversation: Conversation, message: Message, _policy: Policy, heard: Heard) -> bool:
     """At the same instant STOP wins."""
     decided_at = conversation.decided_at
-    if decided_at is None or heard.event not in _ANSWERS:
+    if decided_at is None:
         return False
     if conversation.consent is Consent.OPTED_OUT and heard.event in (Event.YES, Event.START):
         return message.sent_at <= decided_at
@@ -179,7 +192,7 @@ def _is_late_text(conversation: Conversation, message: Message, _policy: Policy,
 
 def _is_echo(_conversation: Conversation, _message: Message, policy: Policy, heard: Heard) -> bool:
     reading = heard.reading
-    return heard.event is Event.TEXT and (reading.reaction or policy.sends(reading.normalized))
+    return reading.reaction or policy.sends(reading.normalized)
 
 
 def _is_repeated(conversation: Conversation, message: Message, _policy: Policy, heard: Heard) -> bool:
@@ -188,8 +201,8 @@ def _is_repeated(conversation: Conversation, message: Message, _policy: Policy, 
     return sum(one == heard.tag and message.sent_at - at < DAY for one, at in conversation.recent) >= _LOOP - 1
 
 
-def _is_confirmed(_conversation: Conversation, message: Message, _policy: Policy, heard: Heard) -> bool:
-    return heard.event is Event.STOP and message.provider.get("opt_out_type") == "STOP"
+def _is_confirmed(_conversation: Conversation, message: Message, _policy: Policy, _heard: Heard) -> bool:
+    return message.provider.get("opt_out_type") == "STOP"
 
 
 #: Each condition of the tables: (conversation, message, policy, heard) -> whether it holds.
@@ -210,14 +223,23 @@ _CONDITIONS: Mapping[When, Callable[[Conversation, Message, Policy, Heard], bool
     When.REPEATED: _is_repeated,
     When.CONFIRMED_AGAIN: lambda c, m, p, h: c.consent is Consent.OPTED_OUT and _is_confirmed(c, m, p, h),
     When.CONFIRMED: _is_confirmed,
-    When.CARRIER_HELPS: lambda _c, m, p, h: (
-        h.event is Event.HELP and m.provider.get("opt_out_type") == "HELP" and p.mode is not Mode.OFF
-    ),
+    When.CARRIER_HELPS: lambda _c, m, p, _h: m.provider.get("opt_out_type") == "HELP" and p.mode is not Mode.OFF,
     When.MAYBE_REVOKED: lambda c, _m, p, h: (
         h.reading.possible_revocation and c.consent is Consent.OPTED_OUT and p.mode is not Mode.OFF
     ),
 }
-_RULINGS = {sender: tuple((case, _CONDITIONS[case.when]) for case in cases) for sender, cases in RULINGS.items()}
+#: What a condition can hold of at all, where that isn't every text: the others aren't asked.
+_ONLY = {
+    When.LATE_ANSWER: _ANSWERS, When.ECHO: {Event.TEXT}, When.REPEATED: {Event.TEXT}, When.MAYBE_REVOKED: {Event.TEXT},
+    When.CONFIRMED: {Event.STOP}, When.CONFIRMED_AGAIN: {Event.STOP}, When.CARRIER_HELPS: {Event.HELP},
+}  # fmt: skip
+_RULINGS = {
+    (sender, event): tuple(
+        (case, _CONDITIONS[case.when]) for case in cases if event in _ONLY.get(case.when, TEXTS)
+    )
+    for sender, cases in RULINGS.items()
+    for event in TEXTS
+}  # fmt: skip
 
 
 def _closes(heard: Heard, policy: Policy, case: Case) -> Scope | None:
@@ -228,7 +250,10 @@ def _closes(heard: Heard, policy: Policy, case: Case) -> Scope | None:
     return policy.scope if policy.scope is not Scope.PAIR and case.after is Consent.OPTED_OUT else None
 
 
-def _write(step: Step, before: Conversation, message: Message, policy: Policy, heard: Heard, case: Case) -> None:
+def _write(
+    step: Step, before: Conversation, message: Message, policy: Policy, heard: Heard, case: Case,
+    facts: dict[str, Any],
+) -> None:  # fmt: skip
     """Write the records of one case: the text, the decision that it makes, the messages that go out."""
     after, origin = case.after or before.consent, case.origin or before.origin
     if origin is None and case.after is not None:
@@ -236,7 +261,9 @@ def _write(step: Step, before: Conversation, message: Message, policy: Policy, h
     flags = message.flags + case.flags
     if heard.reading.possible_revocation and case.when is not When.ECHO:
         flags += ("possible_revocation",)
-    step.text(heard.reading, case, after, origin, flags, heard.tag)
+    if before.consent is Consent.OPTED_OUT and heard.event in _OPT_OUTS and case.when is not When.LATE_ANSWER:
+        facts["again"] = Consent.OPTED_OUT.value
+    step.text(heard.reading, case, after, origin, flags, heard.tag, facts)
     if _is_doubtful(before, heard, case):
         step.open_review(heard.reading, after, origin)
     if after is not before.consent and after in (Consent.OPTED_IN, Consent.OPTED_OUT):

@@ -3,7 +3,7 @@
 Each event is one JSON object beside the messages. What it does to one conversation is a pure function, as with texts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -113,10 +113,20 @@ def handed_over(message: Message) -> Event:
 
 def reassign_number(conversation: Conversation, event: Event, policy: Policy) -> Decision:
     """Begin anew with whoever has the number now, where the consent is older than that (row 25)."""
-    decided_at = conversation.decided_at or (conversation.request.sent_at if conversation.request else 0)
-    if event.at <= decided_at:
+    since = conversation.decided_at or 0
+    if conversation.consent is Consent.PENDING and conversation.request is not None:
+        since = max(since, conversation.request.sent_at)  # whoever has the number was asked by this one
+    if event.at <= since:
         return Decision(conversation, ())
     return _applied(Rule.NUMBER_REASSIGNED, conversation, event, policy, Kind.REASSIGNMENT)
+
+
+def reassigned(event: Event) -> Record:
+    """Return the record of a number or a line that came to somebody else and changed no conversation by it."""
+    whose = {"contact": event.contact, "line": event.line,
+             "employee_id": event.employee_id, "employee_name": event.employee_name}  # fmt: skip
+    said = _said(event) | {name: value for name, value in whose.items() if value is not None}
+    return Record(Kind.REASSIGNMENT, event.at, {**_facts(event), "channel": Group.TEXT.value}, said)
 
 
 def reassign_line(conversation: Conversation, event: Event, policy: Policy) -> Decision:
@@ -134,25 +144,53 @@ def note_delivery(conversation: Conversation, event: Event, policy: Policy, *, o
     if event.status == "undeliverable" and outstanding and conversation.consent is Consent.PENDING:
         return _applied(Rule.UNDELIVERABLE, conversation, event, policy, Kind.DELIVERY)
     step = Step(conversation, event.about(conversation), policy)
-    step.note(Kind.DELIVERY, _facts(event), _said(event))
+    again = {"again": Consent.OPTED_OUT.value} if event.status == "opted_out" else {}
+    step.note(Kind.DELIVERY, _facts(event) | again, _said(event))
     return _decision(step)
 
 
-def revoke(conversation: Conversation, event: Event, policy: Policy, *, source: str = "admin") -> Decision:
+def revoke(
+    conversation: Conversation, event: Event, policy: Policy, *, source: str = "admin", main: str | None = None,
+    tell: Sequence[str] = ("contact", "employee"), closed: Sequence[str] = (),
+) -> Decision:  # fmt: skip
     """Opt a contact out who said so by other means than a text (47 CFR 64.1200(a)(10)).
 
-    Nothing where it is opted out already. Where the source is the carrier, it has told the contact itself.
+    `main` is the conversation that the revocation is about, where this is another that it reaches; `closed` are
+    those others; `tell` is who hasn't been told of it yet. Where the source is the carrier, it has told the contact
+    itself. A revocation that changes nothing is written down too: of who is opted out already, it holds from its own
+    time on; what was decided after it stands.
     """
-    case = RULES_EVENTS.get((conversation.consent, Rule.CARRIER if source == "carrier" else Rule.REVOKED))
-    if case is None:
-        return Decision(conversation, ())
-    origin = conversation.origin or case.origin or Origin.MT
+    before = conversation.consent
+    case = None
+    if not is_late(conversation, event):
+        case = RULES_EVENTS.get((before, Rule.CARRIER if source == "carrier" else Rule.REVOKED))
     step = Step(conversation, event.about(conversation), policy)
     scope = event.scope or (Scope.PAIR if source == "carrier" else policy.scope)
-    step.decide(Consent.OPTED_OUT, origin, _facts(event) | {"source": source, "scope": scope.value}, _said(event))
+    facts = _facts(event) | {"source": source, "scope": scope.value}
+    if main is not None:
+        facts["elsewhere"] = main
+    elif closed:
+        facts["closed"] = list(closed)
+    if conversation.version == 0 and conversation.decided_at is not None:
+        facts["stopped_at"] = conversation.decided_at  # it began opted out: its contact had stopped everything
+    origin = conversation.origin or (case.origin if case is not None else None) or Origin.MT
+    if case is None:
+        reason = "duplicate" if before is Consent.OPTED_OUT else "late"
+        facts |= {"decision": Consent.OPTED_OUT.value, "before": before.value, "after": before.value,
+                  "origin": origin.value, "reason": reason}  # fmt: skip
+        step.note(Kind.DECISION, facts, _said(event))
+        return _decision(step)
+    step.decide(Consent.OPTED_OUT, origin, facts, _said(event))
     for auto in case.autos:
-        step.send(f"{origin.value}{auto[1:]}")
+        if auto.rpartition(".")[2] in tell:
+            step.send(f"{origin.value}{auto[1:]}")
     return _decision(step)
+
+
+def is_late(conversation: Conversation, event: Event) -> bool:
+    """Whether the decision in force is newer than an event; at the same instant a revocation wins."""
+    opted_out = conversation.consent is Consent.OPTED_OUT
+    return conversation.decided_at is not None and event.at < conversation.decided_at and not opted_out
 
 
 def revoke_everywhere(event: Event) -> Record:

@@ -7,7 +7,7 @@ The rules see to it that nothing older than a decision in force is recorded as a
 instant STOP wins. What an import says of the time before is recorded without a change, and tells of that time only.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -22,8 +22,8 @@ from consent.engine import allowed
 from consent.entry import Entry
 from consent.kinds import Kind, Lane
 from consent.ledger import read_range
-from consent.organizations import read_policies
-from consent.policy import Policy
+from consent.organizations import lineage, organizations, read_policies
+from consent.policy import STRICTNESS, Policy
 from consent.tags import Tags
 from consent.values import Consent, Group, Mode, Origin, Scope
 
@@ -83,7 +83,7 @@ class _Change(NamedTuple):
     seq: int
     after: Consent
     origin: Origin | None
-    #: False: an import said so of an instant, and nothing changed when it was recorded.
+    #: False: it was said of an instant (by an import, on the telephone), and nothing changed when it was recorded.
     in_force: bool = True
 
 
@@ -93,7 +93,7 @@ def consent_at(tx: Connection, tags: Tags, question: Question, at: int) -> list[
     A named line that the contact has no conversation with is answered too where its channel group is named, or
     where the contact stopped everything.
     """
-    policies, modes = read_policies(tx, question.organization), _modes(tx, question.organization)
+    policies, modes = read_policies(tx, question.organization), _Modes(tx, question.organization)
     stop = _stop_of_all(tx, tags, question)
     moments = []
     for told in _conversations(tx, tags, question, stop):
@@ -102,11 +102,11 @@ def consent_at(tx: Connection, tags: Tags, question: Question, at: int) -> list[
         changes = [*_changes(tx, question.organization, told), *([began] if began is not None else [])]
         last = _last(one for one in changes if one.occurred_at <= at)
         # A text may be dated before the settings that it was decided under: what decided about it counts.
-        mode = _mode(modes, at, last.seq if last is not None else first)
+        mode = modes.at(organization, at, last.seq if last is not None else first)
         policy = replace(policies[organization], mode=mode)
         said = _judged(question.organization, _then(told, last), policy, last)
         last = _last(one for one in changes if one.recorded_at <= at)
-        policy = replace(policy, mode=_mode(modes, at, -1) if modes[0].at <= at else mode)
+        policy = replace(policy, mode=modes.at(organization, at, -1) if modes.began <= at else mode)
         known = _judged(question.organization, _then(told, last), policy, last)
         line = told.line or question.line or ""
         moments.append(Moment(organization, line, question.contact, told.group, said, known))
@@ -127,29 +127,38 @@ def gate(tx: Connection, tags: Tags, question: Question, policy: Policy) -> Said
     return _judged(question.organization, told, policy, proof)
 
 
-def _modes(tx: Connection, organization: str) -> list[_Set]:
-    """Return every consent mode that a main organization had, in order; it began with off."""
-    rows = run(
-        tx,
-        "SELECT seq, occurred_at, body FROM entry WHERE organization = ? AND lane = ? AND kind = ? ORDER BY pos",
-        [organization, Lane.AUDIT.value, Kind.SETTING.value],
-    )
-    modes = []
-    for row in rows:
-        facts = orjson.loads(row.body) if row.body else {}
-        if facts.get("id") == organization and facts["setting"] in ("organization", "mode"):
-            mode = Mode(facts["after"]["mode"]) if facts["setting"] == "mode" else Mode.OFF
-            modes.append(_Set(row.seq, row.occurred_at, mode))
-    return modes or [_Set(0, 0, Mode.OFF)]
+class _Modes:
+    """Every consent mode that the organizations of a tree had; each began with off."""
 
+    def __init__(self, tx: Connection, main: str) -> None:
+        self._tree = {one.id: one for one in organizations(tx, main)}
+        self._set: dict[str, list[_Set]] = {}
+        rows = run(
+            tx,
+            "SELECT seq, occurred_at, body FROM entry WHERE organization = ? AND lane = ? AND kind = ? ORDER BY pos",
+            [main, Lane.AUDIT.value, Kind.SETTING.value],
+        )
+        for row in rows:
+            facts = orjson.loads(row.body) if row.body else {}
+            if facts.get("setting") in ("organization", "mode"):
+                mode = Mode(facts["after"]["mode"]) if facts["setting"] == "mode" else Mode.OFF
+                self._set.setdefault(facts["id"], []).append(_Set(row.seq, row.occurred_at, mode))
+        #: When the main organization was set up.
+        self.began = self._set[main][0].at if main in self._set else 0
 
-def _mode(modes: Sequence[_Set], at: int, before: int) -> Mode:
-    """Return the mode at an instant, or when the entry `before` was written, if that was later.
+    def at(self, organization: str, at: int, before: int) -> Mode:
+        """Return the mode in force at an instant, or when the entry `before` was written, if that was later.
 
-    Of an instant before there was the organization nothing is known but its mode now.
-    """
-    held = [one.mode for one in modes if one.at <= at or one.seq < before]
-    return held[-1] if held else modes[-1].mode
+        Of an instant before there was the organization nothing is known but its mode now.
+        """
+        return max(
+            (self._own(one, at, before) for one in lineage(self._tree, organization)), key=STRICTNESS.__getitem__
+        )
+
+    def _own(self, organization: str, at: int, before: int) -> Mode:
+        known = self._set.get(organization) or [_Set(0, 0, Mode.OFF)]
+        held = [one.mode for one in known if one.at <= at or one.seq < before]
+        return held[-1] if held else known[-1].mode
 
 
 def _last(changes: Iterable[_Change]) -> _Change | None:
@@ -206,7 +215,7 @@ def _changes(tx: Connection, organization: str, told: Conversation) -> Iterator[
         facts = orjson.loads(row.body) if row.body else {}
         if "after" in facts:
             origin = Origin(facts["origin"]) if facts.get("origin") else None
-            in_force = facts.get("source") != "import" or facts["before"] != facts["after"]
+            in_force = "decision" not in facts or facts["before"] != facts["after"]
             after = facts["after"] if in_force else facts["decision"]
             yield _Change(row.occurred_at, row.recorded_at, row.seq, Consent(after), origin, in_force)
 

@@ -79,6 +79,18 @@ def list_lines(
     ]
 
 
+def owners_of_line(tx: Connection, tags: Tags, line: str) -> list[str]:
+    """Return the organizations that a line, in E.164, is known in: who registered it first, then the latest."""
+    rows = run(
+        tx,
+        """SELECT l.organization, l.sub_organization FROM ledger g
+        JOIN line l ON l.organization = g.organization AND l.line_tag = ?
+        ORDER BY l.registered DESC, l.since DESC""",
+        [tags("line", line)],
+    )
+    return [row.sub_organization or row.organization for row in rows]
+
+
 def _setting(line: Line, before: Line | None, actor: str, now: int) -> Record:
     facts: dict[str, Any] = {"setting": "line", "actor": actor}
     if line.sub_organization is not None:

@@ -49,7 +49,7 @@ def read_message(asked: Mapping[str, Any], received_at: int, policy: Policy) -> 
     return Message(
         _identity(asked["id"]), policy.organization, policy.sub_organization, str(channel), group, sender, line,
         contact, text, sent_at, received_at, employee_id, employee_name,
-        _name(asked, "contact_name", flags), _word(asked, "language"), _recipients(asked.get("group"), policy),
+        _name(asked, "contact_name", flags), _word(asked, "language"), _recipients(asked.get("group"), contact, policy),
         media, _provider(asked.get("provider")), raw, tuple(flags),
     )  # fmt: skip
 
@@ -110,15 +110,17 @@ def _media(given: Any) -> tuple[Mapping[str, str], ...]:
     return tuple({name: _mended(str(one[name]), []) for name in names if one.get(name) is not None} for one in given)
 
 
-def _recipients(given: Any, policy: Policy) -> tuple[str, ...]:
-    if given is None:
+def _recipients(given: Any, contact: str, policy: Policy) -> tuple[str, ...]:
+    """Return the contacts of a group text, this one among them, each once in whatever forms it is named."""
+    if not given and (given is None or isinstance(given, Sequence)):
         return ()
     if not isinstance(given, Sequence) or isinstance(given, str) or not all(isinstance(one, str) for one in given):
         raise MessageError("invalid_message", "`group` is a list of numbers")
     try:
-        return tuple(read_number(one, policy.default_region) for one in given)
+        numbers = [read_sender(one) or read_number(one, policy.default_region) for one in given]
     except NumberError as error:
         raise MessageError("invalid_number", f"a number in `group` {error}") from None
+    return tuple(dict.fromkeys((*numbers, contact)))
 
 
 def _provider(given: Any) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ import unicodedata
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from consent.revocations import FLOOR_PATTERN
+from consent.revocations import floor_word
 
 #: Code points that are read of one text: all of it, or the first and the last half of this many.
 READ_AT_MOST = 8192
@@ -125,7 +125,7 @@ def holds_floor_word(text: str) -> bool:
     if not text.isascii():
         text = _LONG_RUN.sub(r"\1", _invisible().sub("", _BLANKS.sub(" ", text)))
         text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    return FLOOR_PATTERN.search(text.lower().replace("'", "")) is not None
+    return floor_word(text.lower().replace("'", "")) is not None
 
 
 _LINE_AT_MOST = 200

@@ -7,7 +7,7 @@ its policies were read at.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -95,15 +95,30 @@ class Directory:
 
 def read_policies(tx: Connection, main: str) -> dict[str, Policy]:
     """Return the effective policy of every organization of a tree, by id."""
-    tree = {one.id: one for one in organizations(tx, main)}
-    policies = {}
-    for one in tree.values():
-        layers, above = [one.settings], one.parent
-        while above is not None:
-            layers.insert(0, tree[above].settings)
-            above = tree[above].parent
-        policies[one.id] = policy_of(one.id, main, tree[main].name, layers)
-    return policies
+    return _policies({one.id: one for one in organizations(tx, main)}, main)
+
+
+def changed_policies(tx: Connection, one: Organization, settings: Mapping[str, Any]) -> list[Policy]:
+    """Return what would rule an organization and those below it, once it had set these settings."""
+    tree = {other.id: other for other in organizations(tx, one.main)}
+    tree[one.id] = replace(one, settings={**one.settings, **settings})
+    policies = _policies(tree, one.main)
+    return [policies[one.id], *(policies[id] for id in tree if _is_below(tree, tree[id], one.id))]  # noqa: A001
+
+
+def _policies(tree: Mapping[str, Organization], main: str) -> dict[str, Policy]:
+    return {
+        id: policy_of(id, main, tree[main].name, [tree[above].settings for above in lineage(tree, id)])
+        for id in tree  # noqa: A001
+    }
+
+
+def lineage(tree: Mapping[str, Organization], id: str) -> list[str]:  # noqa: A002
+    """Return an organization and all above it, the main one first."""
+    above = [id]
+    while (parent := tree[above[0]].parent) is not None:
+        above.insert(0, parent)
+    return above
 
 
 def organizations(tx: Connection, main: str | None = None) -> list[Organization]:
@@ -144,19 +159,23 @@ def create_organization(
 
 
 def set_feature(tx: Connection, id: str, feature: str, on: bool, *, actor: str, now: int) -> list[str]:  # noqa: A002
-    """Switch `sms_opt_in` or `group_messaging`, which exclude each other, for a main organization's whole account.
+    """Switch `sms_opt_in` or `group_messaging`, which exclude each other.
 
-    Returns as `set_mode`.
+    At the main organization it rules the whole account; below, it may only be stricter. Returns as `set_mode`.
     """
     if feature not in FEATURES:
         raise SettingError(f"a feature is one of {', '.join(FEATURES)}")
     if feature == "sms_opt_in":
         return set_mode(tx, id, Mode.CONSENT if on else Mode.OFF, actor=actor, now=now)
-    one, policy = for_change(tx, id)
-    if on and policy.mode is not Mode.OFF:
+    one, policy = for_change(tx, id, below=True)
+    changed = changed_policies(tx, one, {feature: on})
+    if on and not changed[0].group_messaging:
+        raise _looser(one, f"group_messaging is off at the main organization {one.main}")
+    asking = next((other for other in changed if other.group_messaging and other.mode is not Mode.OFF), None)
+    if on and asking is not None:
         raise ForbiddenError(
-            "group_messaging can't be switched on while sms_opt_in is on: switch sms_opt_in off first "
-            f"(`assent feature set {id} sms_opt_in off`)"
+            f"group_messaging can't be switched on while sms_opt_in is on at {asking.id} (its mode is "
+            f"{asking.mode.value}): switch sms_opt_in off first (`assent feature set {asking.id} sms_opt_in off`)"
         )
     before = {"group_messaging": policy.group_messaging}
     change_settings(tx, one, {"group_messaging": on}, before=before, actor=actor, now=now)
@@ -164,26 +183,34 @@ def set_feature(tx: Connection, id: str, feature: str, on: bool, *, actor: str, 
 
 
 def set_mode(tx: Connection, id: str, mode: Mode, *, actor: str, now: int) -> list[str]:  # noqa: A002
-    """Set a main organization's consent mode for its whole account.
+    """Set a consent mode: for a main organization's whole account, or a stricter one below it.
 
     Returns the ids of the texts that waited for an answer and may now go out: those of pending contacts, where
     the mode was switched off.
     """
-    one, policy = for_change(tx, id)
+    one, policy = for_change(tx, id, below=True)
     if mode is not Mode.OFF and not policy.capability:
         raise ForbiddenError(
             "SMS Opt-in was not ordered for this organization: have your admin team reach out to support, "
-            f"or run `assent org set {id} capability ordered`"
+            f"or run `assent org set {one.main} capability ordered`"
         )
-    if mode is Mode.CONSENT and policy.group_messaging:
+    changed = changed_policies(tx, one, {"mode": mode.value})
+    if changed[0].mode is not mode:
+        raise _looser(one, f"the mode at the main organization {one.main}, or below it, is {changed[0].mode.value}")
+    grouping = next((other for other in changed if other.group_messaging and other.mode is not Mode.OFF), None)
+    if mode is not Mode.OFF and grouping is not None:
         raise ForbiddenError(
             "sms_opt_in can't be switched on while group_messaging is on: switch group_messaging off first "
-            f"(`assent feature set {id} group_messaging off`)"
+            f"(`assent feature set {grouping.id} group_messaging off`)"
         )
     change_settings(tx, one, {"mode": mode.value}, before={"mode": policy.mode.value}, actor=actor, now=now)
     if mode is not Mode.OFF or policy.mode is Mode.OFF:
         return []
     return release_waiting(tx, one.main, read_policies(tx, one.main), actor=actor, now=now)
+
+
+def _looser(one: Organization, what: str) -> ForbiddenError:
+    return ForbiddenError(f"{what}, and rules the whole account: {one.id} below it may be stricter, never looser")
 
 
 def set_setting(tx: Connection, id: str, key: str, value: str, *, actor: str, now: int) -> None:  # noqa: A002
@@ -200,6 +227,12 @@ def set_setting(tx: Connection, id: str, key: str, value: str, *, actor: str, no
             f"capability can't be not_ordered while sms_opt_in is on: switch it off first (`assent feature set {id} "
             "mode off`)"
         )
+    if key == "languages":
+        for changed in changed_policies(tx, one, {key: setting}):
+            if (clash := changed.clash()) is not None:
+                raise ForbiddenError(
+                    f"{clash} at {changed.id}: no word may stand for two things; set another one first"
+                )
     known = before[key] if key in before else getattr(policy, key)
     change_settings(tx, one, {key: setting}, before={key: known}, actor=actor, now=now)
 
@@ -301,11 +334,6 @@ def change_settings(
     tx: Connection, one: Organization, settings: Mapping[str, Any], *, before: Mapping[str, Any], actor: str, now: int
 ) -> None:
     """Store settings of an organization whose ledger is locked, and the entry that says who changed what."""
-    run(
-        tx,
-        "UPDATE organization SET settings = ? WHERE id = ?",
-        [orjson.dumps({**one.settings, **settings}, option=orjson.OPT_SORT_KEYS), one.id],
-    )
     facts = {
         "setting": next(iter(settings)),
         "id": one.id,
@@ -313,4 +341,11 @@ def change_settings(
         "after": dict(settings),
         "actor": actor,
     }
-    append(tx, one.main, [Record(Kind.SETTING, now, facts, {})], now)
+    store_settings(tx, one, settings, Record(Kind.SETTING, now, facts, {}), now)
+
+
+def store_settings(tx: Connection, one: Organization, settings: Mapping[str, Any], record: Record, now: int) -> None:
+    """Store settings beside those that an organization has, with the record of the change."""
+    changed = orjson.dumps({**one.settings, **settings}, option=orjson.OPT_SORT_KEYS)
+    run(tx, "UPDATE organization SET settings = ? WHERE id = ?", [changed, one.id])
+    append(tx, one.main, [record], now)

@@ -5,9 +5,23 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from consent.replies import LANGUAGE_WORDS, Words, normalized
-from consent.templates import DEFAULT_OPT_IN, DEFAULT_OPT_OUT, DEFAULT_TEMPLATES, Template, digest, fragments
+from consent.conversation import Request
+from consent.replies import DEFAULT_OPT_OUT as STANDARD_OPT_OUT
+from consent.replies import FLOOR, HELP_WORDS, LANGUAGE_WORDS, NO_WORDS, START_WORDS, Words, normalized
+from consent.templates import (
+    DEFAULT_OPT_IN,
+    DEFAULT_OPT_OUT,
+    DEFAULT_TEMPLATES,
+    OPT_IN_TEXT,
+    Template,
+    digest,
+    fragments,
+    without_placeholders,
+)
 from consent.values import Mode, Scope
+
+#: What a keyword can be for.
+USES = ("opt_out", "help", "opt_in")
 
 _HOUR = 3_600 * 1_000_000
 #: A template whose own words are fewer letters than this says too little to know an echo by.
@@ -44,19 +58,37 @@ class Policy:
         return None if self.id == self.organization else self.id
 
     def language_of(self, wanted: str | None) -> str:
-        """Return the language of texts to someone who wants one."""
+        """Return the language of texts to someone who wants one (`fr-CA` is French)."""
+        if wanted is None or wanted in self.languages:
+            return wanted or self.languages[0]
+        wanted = wanted.lower().partition("-")[0]
         return wanted if wanted in self.languages else self.languages[0]
 
-    def opt_in(self, language: str) -> str:
-        """Return the live opt-in word of a language."""
+    def opt_in(self, language: str, *, own: bool = True) -> str:
+        """Return the live opt-in word of a language; with `own` False, that of a default text, which is English."""
         words = self.keywords.get("opt_in", {})
-        return str(words.get(language) or words.get(self.languages[0]) or DEFAULT_OPT_IN)
+        usual = LANGUAGE_WORDS[language][0][0] if own and language in LANGUAGE_WORDS else None
+        return str(words.get(language) or usual or words.get(self.languages[0]) or DEFAULT_OPT_IN)
 
-    def opt_out(self, language: str) -> str:
-        """Return the opt-out word that texts show: the one that was set last."""
+    def opt_out(self, language: str, *, own: bool = True) -> str:
+        """Return the opt-out word that texts show: the one that was set last; `own` as with `opt_in`."""
         words = self.keywords.get("opt_out", {})
-        shown = words.get(language) or words.get(self.languages[0]) or (DEFAULT_OPT_OUT,)
+        usual = LANGUAGE_WORDS[language][1][:1] if own and language in LANGUAGE_WORDS else None
+        shown = words.get(language) or usual or words.get(self.languages[0]) or (DEFAULT_OPT_OUT,)
         return str(shown[-1])
+
+    def shown(self, template: Template, language: str) -> tuple[str, str]:
+        """Return the opt-in and the opt-out word that a text shows to someone who wants a language."""
+        own = template.version > 0
+        spoken = template.language if own else language
+        opt_in = self.opt_in(spoken, own=own)
+        if own and OPT_IN_TEXT not in template.text and not shows(template.text, opt_in):
+            opt_in = next((word for word in self.opt_ins(spoken) if shows(template.text, word)), opt_in)
+        return opt_in, self.opt_out(spoken, own=own)
+
+    def opt_ins(self, language: str) -> tuple[str, ...]:
+        """Return the words that a text of the organization's own may show to opt in, the usual one first."""
+        return self.opt_in(language), self.opt_in(language, own=False)
 
     def template(self, key: str, language: str) -> Template:
         """Return a text in a language, else in the organization's first, else the default."""
@@ -67,15 +99,39 @@ class Policy:
                 return Template(key, text, int(own[spoken]["version"]), digest(text), spoken)
         return DEFAULT_TEMPLATES[key]
 
-    def words(self, shown: tuple[str, str] | None = None) -> Words:
-        """Return the live words beside those that a request showed: (opt-in word, opt-out word)."""
-        known = self._words
-        if shown is None or (shown[0] in known.opt_in and shown[1] in known.opt_out):
-            return known
-        opt_in, opt_out = shown
-        return Words(
-            tuple(dict.fromkeys((*known.opt_in, opt_in))), tuple(dict.fromkeys((*known.opt_out, opt_out))), known.help
-        )
+    def words(self, request: Request | None = None) -> Words:
+        """Return the words that are live for the answer to a request: those that it showed, and the new ones.
+
+        Strict for YES: of several languages, only the one of the request opts in. Every language's words opt out.
+        """
+        if request is None:
+            return self._words
+        own = request.template_version > 0
+        asked = (request.opt_in, request.opt_out, request.language, own)
+        known = self._answers.get(asked)
+        if known is None:
+            opt_in = dict.fromkeys((request.opt_in, self.opt_in(request.language, own=own)))
+            opt_out = dict.fromkeys((*self._words.opt_out, request.opt_out))
+            known = self._answers[asked] = Words(tuple(opt_in), tuple(opt_out), self._words.help)
+        return known
+
+    def clash(self) -> str | None:
+        """Say which word would stand for two things, None where the sets of words are disjoint."""
+        spoken = [LANGUAGE_WORDS[language] for language in self.languages if language in LANGUAGE_WORDS]
+        own = {use: [word for words in self.keywords.get(use, {}).values()
+                     for word in ([words] if isinstance(words, str) else words)] for use in USES}  # fmt: skip
+        sets = {
+            "opt_out": [*FLOOR, *STANDARD_OPT_OUT, *NO_WORDS, *(word for _, out in spoken for word in out)],
+            "help": [*HELP_WORDS],
+            "opt_in": [*START_WORDS, *(word for language in self.languages for word in self.opt_ins(language))],
+        }
+        standing: dict[str, tuple[str, str]] = {}
+        # What can't be changed comes first, so that the word named is the one that was.
+        for use, word in ((one, word) for words in (sets, own) for one in USES for word in words[one]):
+            other, known = standing.setdefault(normalized(word), (use, word))
+            if other != use:
+                return f"{word} already stands for {other} (as {known})"
+        return None
 
     @cached_property
     def release_within(self) -> int | None:
@@ -88,12 +144,17 @@ class Policy:
         return text.startswith(self._own_beginnings) and any(_reads(text, own) for own in self._own_texts)
 
     @cached_property
+    def _answers(self) -> dict[tuple[str, str, str, bool], Words]:
+        return {}
+
+    @cached_property
     def _own_texts(self) -> tuple[tuple[str, ...], ...]:
         """The organization's own texts, normalized: the words between the names in each."""
         own = set()
         for key in DEFAULT_TEMPLATES:
             for language in self.languages:
-                between = fragments(self.template(key, language), self.opt_in(language), self.opt_out(language))
+                template = self.template(key, language)
+                between = fragments(template, *self.shown(template, language))
                 words = tuple(normalized(words) for words in between)
                 if len(words) == 1 or sum(map(len, words)) >= _TELLING:
                     own.add(words)
@@ -111,8 +172,14 @@ class Policy:
         for words in self.keywords.get("opt_out", {}).values():
             opt_out += words
         help_words = [word for words in self.keywords.get("help", {}).values() for word in words]
-        opt_in = dict.fromkeys(self.opt_in(language) for language in self.languages)
+        opt_in = dict.fromkeys(word for language in self.languages for word in self.opt_ins(language))
         return Words(tuple(opt_in), tuple(dict.fromkeys(opt_out)), tuple(dict.fromkeys(help_words)))
+
+
+def shows(text: str, word: str) -> bool:
+    """Whether a text shows a word, in whatever case, as a word of its own."""
+    said = without_placeholders(text).replace(".", " ").replace(",", " ")
+    return f" {normalized(word)} " in f" {normalized(said)} "
 
 
 def _reads(text: str, own: tuple[str, ...]) -> bool:
@@ -128,12 +195,21 @@ def _reads(text: str, own: tuple[str, ...]) -> bool:
     return text.startswith(own[0]) and text.endswith(own[-1])
 
 
+#: How strict a mode is: who is below may have more of it, never less.
+STRICTNESS = {Mode.OFF: 0, Mode.DISCLAIMER: 1, Mode.CONSENT: 2}
+
+
 def policy_of(id: str, organization: str, name: str, layers: Sequence[Mapping[str, Any]]) -> Policy:  # noqa: A002
     """Work out the effective settings of an organization from the settings of those above it, main one first."""
     effective: dict[str, Any] = {}
     for layer in layers:
         for setting, value in layer.items():
-            if setting in ("keywords", "texts"):  # each word and text by itself comes from the nearest that sets it
+            # What rules the whole account may be stricter below, never looser.
+            if setting == "mode":
+                effective["mode"] = max(Mode(value), Mode(effective.get("mode", Mode.OFF)), key=STRICTNESS.__getitem__)
+            elif setting == "group_messaging":
+                effective[setting] = value and effective.get(setting, layer is layers[0])
+            elif setting in ("keywords", "texts"):  # each word and text by itself comes from the nearest that sets it
                 merged = {key: dict(spoken) for key, spoken in effective.get(setting, {}).items()}
                 for key, spoken in value.items():
                     merged.setdefault(key, {}).update(spoken)

@@ -25,7 +25,11 @@ def release_waiting(
     after = ""
     while page := pending(tx, organization, after=after):
         after = page[-1].conversation.id
-        waiting = [one for one in page if one.conversation.held or one.conversation.waiting]
+        waiting = [
+            one for one in page
+            if (one.conversation.held or one.conversation.waiting)
+            and policies[one.conversation.sub_organization or organization].mode is Mode.OFF
+        ]  # fmt: skip
         appending = Appending(tx, lock(tx, organization), now)
         for standing in waiting:
             told = standing.conversation

@@ -26,9 +26,9 @@ from consent.revocations import (
     FILLER_PHRASES,
     FILLERS,
     FLOOR,
-    FLOOR_PATTERN,
     SENTENCE_WORDS,
     TRIGGERS,
+    floor_word,
     holds_revocation,
     is_revocation,
     slipped_floor_word,
@@ -164,7 +164,7 @@ class _Lexicon:
     yes: frozenset[str]
     stop: frozenset[str]
     help: frozenset[str]
-    phrases: Mapping[str, tuple[tuple[tuple[str, ...], str], ...]]
+    phrases: Mapping[str, tuple[tuple[list[str], _Unit], ...]]
     #: A text without any of these is chat, unless it is one word.
     triggers: frozenset[str]
     #: The same, as the quick look sees them.
@@ -222,9 +222,9 @@ def _heard(said: Plain, whole: str, forms: list[str], lexicon: _Lexicon) -> _Fou
 def _flagged(text: str, said: Plain, forms: list[str], lexicon: _Lexicon) -> _Found:
     """Read tiers 9 and 10: what stays a text, and whether a person should look at it."""
     for form in forms:
-        floor = FLOOR_PATTERN.search(form.replace("'", ""))
+        floor = floor_word(form.replace("'", ""))
         if floor is not None:
-            return _Found(Heard.TEXT, 9, floor[0], "phrase")
+            return _Found(Heard.TEXT, 9, floor, "phrase")
         if lexicon.triggers.isdisjoint(tokens_of(form)):
             continue
         for sentence in _split(form):
@@ -323,9 +323,9 @@ def _units(tokens: list[str], lexicon: _Lexicon) -> list[_Unit] | None:
     units: list[_Unit] = []
     at = 0
     while at < len(tokens):
-        for phrase, sort in lexicon.phrases.get(tokens[at], ()):
-            if tuple(tokens[at : at + len(phrase)]) == phrase:
-                units.append(_Unit(sort, " ".join(phrase)))
+        for phrase, unit in lexicon.phrases.get(tokens[at], ()):
+            if len(phrase) == 1 or tokens[at : at + len(phrase)] == phrase:
+                units.append(unit)
                 at += len(phrase)
                 break
         else:
@@ -339,8 +339,8 @@ def _units(tokens: list[str], lexicon: _Lexicon) -> list[_Unit] | None:
 
 def _answer_at(tokens: list[str], at: int, lexicon: _Lexicon) -> int:
     """Return how many words a YES or a NO takes here."""
-    for phrase, sort in lexicon.phrases.get(tokens[at], ()):
-        if sort in (_IN, _NO) and tuple(tokens[at : at + len(phrase)]) == phrase:
+    for phrase, unit in lexicon.phrases.get(tokens[at], ()):
+        if unit.sort in (_IN, _NO) and tokens[at : at + len(phrase)] == phrase:
             return len(phrase)
     return 0
 
@@ -365,9 +365,9 @@ def _lexicon(words: Words) -> _Lexicon:
     # A later sort wins: an organization's opt-in word may be "OK", a filler elsewhere.
     for sort, known in ((_FILL, (*FILLERS, *FILLER_PHRASES)), (_NO, _NOES), (_IN, (*START_WORDS, *yes)), (_OUT, stop)):
         sorts.update((tuple(tokens_of(word)), sort) for word in known if tokens_of(word))
-    phrases: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+    phrases: dict[str, list[tuple[list[str], _Unit]]] = {}
     for phrase, sort in sorted(sorts.items(), key=lambda known: -len(known[0])):
-        phrases.setdefault(phrase[0], []).append((phrase, sort))
+        phrases.setdefault(phrase[0], []).append((list(phrase), _Unit(sort, " ".join(phrase))))
     starts = {tokens_of(word)[0] for word in (*yes, *stop, *helping, *_NOES, *_START) if tokens_of(word)}
     frozen = {first: tuple(longest_first) for first, longest_first in phrases.items()}
     starts |= TRIGGERS | _REACTIONS

@@ -58,9 +58,21 @@ FILLER_PHRASES: Final = (
 )
 
 #: A word that revokes wherever it stands alone (47 CFR 64.1200(a)(10)); read on a folded text.
-FLOOR_PATTERN: Final = re.compile(
+_FLOOR_PATTERN: Final = re.compile(
     r"(?<![^\W_])(?:stop|stopall|quit|end|revoke|opt[\s_-]{0,2}out|cancel|unsubscribe|unsub)(?![^\W_])"
 )
+
+_BEGINNINGS: Final = ("stop", "quit", "end", "revoke", "opt", "cancel", "unsub")
+
+
+def floor_word(folded: str) -> str | None:
+    """Return the first word of the floor that stands in a folded text."""
+    # Looking for letters in a row is a hundred times quicker than a pattern, and few texts hold any of these.
+    if not any(word in folded for word in _BEGINNINGS):
+        return None
+    found = _FLOOR_PATTERN.search(folded)
+    return found[0] if found else None
+
 
 #: A sentence that is longer says something else besides.
 SENTENCE_WORDS: Final = 40

@@ -91,9 +91,9 @@ HELP = ("help.contact",)
 #: What holds in every state, whatever the table of the mode says.
 RULINGS: Mapping[Sender, tuple[Case, ...]] = {
     Sender.EMPLOYEE: (
-        Case("short code", DELIVERED, None, when=When.NO_NUMBER),
         Case("24", BLOCKED, "group", when=When.GROUP_SEND),
         Case("23", BLOCKED, "opted_out", when=When.GROUP_STOPPED),
+        Case("short code", DELIVERED, None, when=When.NO_NUMBER),
     ),
     Sender.CONTACT: (
         Case("short code", DELIVERED, None, when=When.NO_NUMBER),

@@ -32,9 +32,10 @@ class Step:
         self._version = conversation.version + 1
 
     def text(
-        self, reading: Reading, case: Case, after: Consent, origin: Origin | None, flags: tuple[str, ...], tag: str
-    ) -> None:
-        """Record the text itself, with its verdict; `tag` is a keyed tag of what it says."""
+        self, reading: Reading, case: Case, after: Consent, origin: Origin | None, flags: tuple[str, ...], tag: str,
+        facts: Mapping[str, Any],
+    ) -> None:  # fmt: skip
+        """Record the text itself, with its verdict; `tag` is a keyed tag of what it says, `facts` stand beside."""
         before, message = self.conversation, self._told
         body: dict[str, Any] = {
             "sender": str(message.sender), "channel": message.channel, "verdict": str(case.verdict),
@@ -49,8 +50,7 @@ class Step:
             body["text_tag"] = tag
         if case.reason in _WAITING and message.sender is Sender.EMPLOYEE and self._policy.release_within is not None:
             body["release_until"] = message.sent_at + self._policy.release_within
-        if before.version == 0 and before.decided_at is not None:
-            body["stopped_at"] = before.decided_at  # it began opted out: its contact had stopped everything
+        body |= facts
         if message.language:
             body["language"] = message.language
         values = self._values()
@@ -110,7 +110,7 @@ class Step:
         message, policy, before = self._told, self._policy, self.conversation
         language = policy.language_of(message.language or (before.request.language if before.request else None))
         template = policy.template(key, language)
-        opt_in, opt_out = policy.opt_in(language), policy.opt_out(language)
+        opt_in, opt_out = policy.shown(template, language)
         text = render(template, {
             EMPLOYEE_NAME: clean_name(message.employee_name, policy.name),
             ORGANIZATION: clean_name(policy.name, policy.organization),

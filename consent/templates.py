@@ -69,6 +69,11 @@ def render(template: Template, values: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda found: values.get(found[0], ""), template.text)
 
 
+def without_placeholders(text: str) -> str:
+    """Return a text with blanks where its placeholders stand."""
+    return _PLACEHOLDER.sub(" ", text)
+
+
 def fragments(template: Template, opt_in: str, opt_out: str) -> list[str]:
     """Return a text in the pieces between its names, with the live words in their places."""
     filled = template.text.replace(OPT_IN_TEXT, opt_in).replace(OPT_OUT_TEXT, opt_out)

@@ -6,26 +6,21 @@ asks for help are never the same word.
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import orjson
 from sqlalchemy import Connection
 
-from consent.database import run
 from consent.kinds import Kind
-from consent.ledger import append
-from consent.organizations import ForbiddenError, Organization, SettingError, for_change
-from consent.policy import Policy
-from consent.replies import (
-    DEFAULT_OPT_OUT,
-    FLOOR,
-    HELP_WORDS,
-    LANGUAGE_WORDS,
-    NO_WORDS,
-    START_WORDS,
-    normalized,
+from consent.organizations import (
+    ForbiddenError,
+    SettingError,
+    changed_policies,
+    for_change,
+    store_settings,
 )
+from consent.policy import Policy, shows
+from consent.replies import DEFAULT_OPT_OUT, FLOOR, normalized
 from consent.templates import (
     DEFAULT_TEMPLATES,
     EMPLOYEE_NAME,
@@ -74,7 +69,7 @@ def set_template(
         "template": key, "language": spoken, "template_version": version, "template_sha256": digest(after),
         "id": id, "before": before and before["text"], "after": text, "actor": actor,
     }  # fmt: skip
-    _store(tx, one, {"texts": own}, Record(Kind.TEMPLATE, now, facts, {}), now)
+    store_settings(tx, one, {"texts": own}, Record(Kind.TEMPLATE, now, facts, {}), now)
     return version
 
 
@@ -89,7 +84,6 @@ def set_keyword(
     word = " ".join(unicodedata.normalize("NFC", word).split())
     if not normalized(word) or len(word) > _LONGEST_WORD or "<" in word or ">" in word:
         raise SettingError(f"a keyword is a word of 1 to {_LONGEST_WORD} characters that can be typed")
-    _check_disjoint(policy, use, word)
     own: dict[str, Any] = {name: dict(words) for name, words in one.settings.get("keywords", {}).items()}
     before = own.get(use, {}).get(spoken)
     if use == "opt_in":
@@ -97,11 +91,13 @@ def set_keyword(
     else:  # set last is shown; earlier ones stay accepted
         after = [*(kept for kept in before or () if normalized(kept) != normalized(word)), word]
     own.setdefault(use, {})[spoken] = after
-    if use != "help":
-        _check_requests(policy, own, spoken)
+    for changed in changed_policies(tx, one, {"keywords": own}):
+        if (clash := changed.clash()) is not None:
+            raise ForbiddenError(f"{clash} at {changed.id}: no word may stand for two things")
+        _check_requests(changed)
     facts = {"setting": "keyword", "use": use, "language": spoken, "id": id, "before": before, "after": after,
              "actor": actor}  # fmt: skip
-    _store(tx, one, {"keywords": own}, Record(Kind.SETTING, now, facts, {}), now)
+    store_settings(tx, one, {"keywords": own}, Record(Kind.SETTING, now, facts, {}), now)
 
 
 def check_text(policy: Policy, key: str, text: str, language: str) -> None:
@@ -115,8 +111,8 @@ def check_text(policy: Policy, key: str, text: str, language: str) -> None:
     if unknown:
         raise ForbiddenError(f"{', '.join(unknown)} is no placeholder: a text may use {', '.join(allowed)}")
     if key.endswith("request.contact"):
-        _check_shows(text, key, "opt-in", OPT_IN_TEXT, [policy.opt_in(language)])
-        _check_shows(text, key, "opt-out", OPT_OUT_TEXT, _live_opt_outs(policy))
+        _check_shows(text, key, "opt-in", OPT_IN_TEXT, policy.opt_ins(language))
+        _check_shows(text, key, "opt-out", OPT_OUT_TEXT, _live_opt_outs(policy, language))
     if key.endswith(("accepted.contact", "rejected.contact")):
         found = [match[0] for pattern in (_URL, _ADVERTISING) for match in pattern.finditer(text)]
         if found:
@@ -124,50 +120,29 @@ def check_text(policy: Policy, key: str, text: str, language: str) -> None:
 
 
 def _check_shows(text: str, key: str, name: str, placeholder: str, words: Sequence[str]) -> None:
-    said = f" {normalized(_PLACEHOLDER.sub(' ', text).replace('.', ' ').replace(',', ' '))} "
-    if placeholder not in text and not any(f" {normalized(word)} " in said for word in words):
-        raise ForbiddenError(f"{key} must show the {name} word ({words[-1]}) or {placeholder}")
+    if placeholder not in text and not any(shows(text, word) for word in words):
+        raise ForbiddenError(f"{key} must show the {name} word ({words[0]}) or {placeholder}")
 
 
-def _check_requests(policy: Policy, keywords: Mapping[str, Any], language: str) -> None:
+def _check_requests(policy: Policy) -> None:
     """Refuse a change of word while a text of the organization's own shows only the old one."""
-    changed = Policy(policy.id, policy.organization, policy.name, languages=policy.languages, keywords=keywords,
-                     texts=policy.texts)  # fmt: skip
     for key, texts in policy.texts.items():
-        custom = texts.get(language)
-        if key.endswith("request.contact") and custom is not None and custom["text"] is not None:
+        for language, own in texts.items():
+            if not key.endswith("request.contact") or own["text"] is None or language not in policy.languages:
+                continue
             try:
-                check_text(changed, key, custom["text"], language)
+                check_text(policy, key, own["text"], language)
             except ForbiddenError:
                 raise ForbiddenError(
-                    f"the text {key} shows only the old word: change it first, or let it use "
-                    f"{OPT_IN_TEXT} and {OPT_OUT_TEXT}"
+                    f"the text {key} of {policy.id} in {language} shows only the old word: change it first, or let "
+                    f"it use {OPT_IN_TEXT} and {OPT_OUT_TEXT}"
                 ) from None
 
 
-def _check_disjoint(policy: Policy, use: str, word: str) -> None:
-    keywords = policy.keywords
-    custom = {name: [w for words in keywords.get(name, {}).values() for w in _listed(words)]
-              for name in ("opt_in", "opt_out", "help")}  # fmt: skip
-    languages = [LANGUAGE_WORDS[spoken] for spoken in policy.languages if spoken in LANGUAGE_WORDS]
-    taken = {
-        "opt_in": [policy.opt_in(spoken) for spoken in policy.languages] + custom["opt_in"] + list(START_WORDS),
-        "opt_out": [*FLOOR, *DEFAULT_OPT_OUT, *custom["opt_out"], *NO_WORDS, *(w for _, out in languages for w in out)],
-        "help": [*HELP_WORDS, *custom["help"]],
-    }
-    for other, words in taken.items():
-        clash = next((known for known in words if other != use and normalized(known) == normalized(word)), None)
-        if clash is not None:
-            raise ForbiddenError(f"{word} already stands for {other} (as {clash}): no word may stand for two things")
-
-
-def _live_opt_outs(policy: Policy) -> list[str]:
+def _live_opt_outs(policy: Policy, language: str) -> list[str]:
     custom = [word for words in policy.keywords.get("opt_out", {}).values() for word in words]
-    return [*FLOOR, *custom, *(policy.opt_out(spoken) for spoken in policy.languages)]
-
-
-def _listed(words: Any) -> list[str]:
-    return [words] if isinstance(words, str) else list(words)
+    spoken = [policy.opt_out(one) for one in policy.languages]
+    return [policy.opt_out(language), *FLOOR, *DEFAULT_OPT_OUT, *custom, *spoken]
 
 
 def _language(policy: Policy, language: str | None) -> str:
@@ -176,9 +151,3 @@ def _language(policy: Policy, language: str | None) -> str:
     if language not in policy.languages:
         raise SettingError(f"{language} isn't one of the organization's languages: {', '.join(policy.languages)}")
     return language
-
-
-def _store(tx: Connection, one: Organization, settings: Mapping[str, Any], record: Record, now: int) -> None:
-    changed = orjson.dumps({**one.settings, **settings}, option=orjson.OPT_SORT_KEYS)
-    run(tx, "UPDATE organization SET settings = ? WHERE id = ?", [changed, one.id])
-    append(tx, one.main, [record], now)

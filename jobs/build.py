@@ -25,12 +25,14 @@ from jobs.settings import (
 )
 from sync.delivery import Rules
 from sync.destinations import Destination
+from sync.forecast import place_of
 from sync.migrate import SchemaError, require, upgrade
 from sync.port import Connector
 
 if TYPE_CHECKING:
     from connectors.salesforce.settings import SalesforceSettings as Told
     from jobs.access import Access
+    from jobs.api.webhooks import Providers
 
 
 @dataclass
@@ -60,6 +62,25 @@ class Parts:
         """Where the portal that we host keeps what was pushed to it: its own database, or the ledgers'."""
         url = self.settings.server.portal_database_url
         return _opened(url, "[server] portal_database_url") if url else self.database
+
+    @property
+    def public_url(self) -> str:
+        """What browsers and providers reach this server by, without a slash at its end."""
+        server = self.settings.server
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(server.host, server.host)  # noqa: S104 (not bound here)
+        return (server.public_url or f"http://{host}:{server.port}").rstrip("/")
+
+    @property
+    def providers(self) -> "Providers":
+        """What the webhooks of providers are known by."""
+        from jobs.api.webhooks import Providers
+
+        server = self.settings.server
+        secrets = {
+            name: None if (value := getattr(server, name)) is None else value.get_secret_value()
+            for name in ("twilio_auth_token", "whatsapp_app_secret", "whatsapp_verify_token")
+        }
+        return Providers(self.public_url, organization=server.webhook_organization, **secrets)
 
     @cached_property
     def access(self) -> "Access":
@@ -145,6 +166,14 @@ class Parts:
         for destination in self.destinations:
             if isinstance(destination.connector, ArchiveConnector) and not self._was_delivered_to(destination):
                 destination.connector.prepare()
+
+    def places(self) -> dict[str, Path]:
+        """Return the folders on this machine that fill up as entries come, by what stands in them."""
+        found = {} if (folder := place_of(self.database)) is None else {"database": folder}
+        for name, one in self.settings.destinations.items():
+            if isinstance(one, ArchiveSettings) and one.enabled and one.transport == "directory":
+                found[name] = one.path
+        return found
 
     def close(self) -> None:
         """Let go of connections."""

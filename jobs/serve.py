@@ -6,35 +6,44 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
 
 import structlog
 
 from connectors.portal.store import PortalStore
 from consent.business_days import federal_holidays
-from jobs.build import Parts, assembled, host_actor
+from jobs.build import Parts, assembled
 from jobs.exits import Exit, Problem
 from jobs.logs import configure_logs
-from jobs.scheduler import Heartbeats, Reconciler, start_scheduler
-from jobs.upkeep import Upkeep
+from jobs.metrics import Metrics, metrics_of
+from jobs.scheduler import Heartbeats, Runs
+from jobs.settings import PortalSettings
 from sync.intake import Intake
 from sync.notices import Announcer, Listener
 
 if TYPE_CHECKING:
+    import uvicorn
     from fastapi import APIRouter, FastAPI
 
-    from jobs.running import Runs
+    from jobs.running import Runs as RunsOfPeople
 
 log = structlog.get_logger()
 
 Wake = Callable[[Collection[str]], None]
 
 #: How long a start waits for destinations to say whether they hold more than we know of.
-_LOOK_SECONDS = 10.0
+_LOOK_SECONDS = 5.0
 
-#: Reading back one large destination may take so long.
-_RECONCILE_SECONDS = 6 * 3600.0
+
+@dataclass(frozen=True, slots=True)
+class Working:
+    """What delivers in this process."""
+
+    wake: Wake
+    runs: Runs
 
 
 def run_server(
@@ -49,27 +58,32 @@ def run_server(
         if http:
             parts.require_portal_schema()
         listening = _listen(host or server.host, server.port if port is None else port) if http else None
-        _look_at_destinations(parts)
+        _look_at_destinations(parts, listening)
         heartbeats = Heartbeats()
-        wake = stack.enter_context(_deliveries(parts, heartbeats)) if jobs else _nobody
+        working = stack.enter_context(_deliveries(parts, heartbeats)) if jobs else None
+        metrics = metrics_of(parts, working.runs if working is not None else None)
         if listening is None or token is None:
-            log.info("jobs.started", pid=os.getpid())
-            _wait_for_signal()
+            _run_jobs_only(parts, heartbeats, metrics)
         # Half a second to load: the first text that needs it must not wait for it, and everyone else with it.
         threading.Thread(target=federal_holidays, name="calendar").start()
         announcer = Announcer(parts.database)
         stack.callback(announcer.close)
-        intake = Intake(parts.database, committed=_both(wake, announcer.announce))
+        intake = Intake(
+            parts.database, committed=_both(working.wake if working is not None else _nobody, announcer.announce)
+        )
         stack.callback(intake.close)
         with listening:
-            _serve_http(parts, intake, token, listening, heartbeats)
+            _serve_http(parts, intake, token, listening, heartbeats, metrics)
 
 
-def _look_at_destinations(parts: Parts) -> None:
+def _look_at_destinations(parts: Parts, listening: socket.socket | None) -> None:
     """Stop where a destination holds entries that the database doesn't know: it is older than what was delivered."""
     from sync.restored import quick_look
 
-    found = quick_look(parts.database, parts.destinations, _LOOK_SECONDS)
+    # A portal that this process is about to serve can't be asked yet.
+    port = listening.getsockname()[1] if listening is not None else None
+    others = [one for one in parts.destinations if port is None or not _is_here(parts, one.name, port)]
+    found = quick_look(parts.database, others, _LOOK_SECONDS)
     for name, why in found.unreachable.items():
         log.warning("restore.not_compared", destination=name, advice=why)
     if found.beyond:
@@ -82,7 +96,15 @@ def _look_at_destinations(parts: Parts) -> None:
         )
 
 
-def portal_routers(parts: Parts, intake: Intake, runs: "Runs") -> "list[APIRouter]":
+def _is_here(parts: Parts, name: str, port: int) -> bool:
+    settings = parts.settings.destinations[name]
+    if not isinstance(settings, PortalSettings):
+        return False
+    url = urlsplit(settings.url)
+    return (url.port or {"http": 80, "https": 443}[url.scheme]) == port
+
+
+def portal_routers(parts: Parts, intake: Intake, runs: "RunsOfPeople") -> "list[APIRouter]":
     """Return the portal's receiving end, where it has a secret, and its pages."""
     from jobs.tracing import whereabouts_of
     from jobs.web.pages import Desk, portal_router, wall_clock
@@ -101,10 +123,12 @@ def portal_routers(parts: Parts, intake: Intake, runs: "Runs") -> "list[APIRoute
         raise Problem(Exit.SETTINGS, f"server.portal_secret: {error}") from error
 
 
-def _serve_http(parts: Parts, intake: Intake, token: str, listening: socket.socket, heartbeats: Heartbeats) -> None:
-    import uvicorn
-
+def _serve_http(
+    parts: Parts, intake: Intake, token: str, listening: socket.socket, heartbeats: Heartbeats, metrics: Metrics
+) -> None:
     from jobs.api import Token, create_app
+    from jobs.api.destinations import destination_router
+    from jobs.api.webhooks import webhook_router
     from jobs.running import Runs
 
     server = parts.settings.server
@@ -114,22 +138,21 @@ def _serve_http(parts: Parts, intake: Intake, token: str, listening: socket.sock
         intake,
         Token(token),
         max_body_bytes=server.max_body_bytes,
-        routers=portal_routers(parts, intake, runs),
+        routers=[
+            destination_router(parts.database, parts.destinations, runs),
+            webhook_router(parts.database, intake, parts.providers),
+            *portal_routers(parts, intake, runs),
+        ],
         is_stopping=lambda: running.should_exit,
         stalled=heartbeats.stalled,
+        metrics=metrics,
     )
-    running = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,  # its lines hold query strings, and with them numbers
-            server_header=False,
-            lifespan="off",
-            timeout_graceful_shutdown=max(1, round(server.shutdown_seconds)),
-        )
-    )
-    address, port = listening.getsockname()[:2]
-    log.info("server.started", url=f"http://{f'[{address}]' if ':' in address else address}:{port}", pid=os.getpid())
+    running = _server(parts, app)
+    log.info("server.started", url=_url(listening), pid=os.getpid())
+    if (key := parts.access.first_link()) is not None:
+        at = parts.settings.server.public_url or _url(listening)
+        advice = "nobody can sign in yet: open this link once, within a day, to make the first user"
+        log.warning("users.none", advice=advice, link=f"{at.rstrip('/')}/portal/welcome/{key}")
     # On a signal it stops listening, finishes the requests at work, and then raises the signal again for us.
     try:
         running.run(sockets=[listening])
@@ -139,44 +162,65 @@ def _serve_http(parts: Parts, intake: Intake, token: str, listening: socket.sock
 
 
 @contextmanager
-def _deliveries(parts: Parts, heartbeats: Heartbeats) -> Iterator[Wake]:
-    """Run workers and scheduled jobs, and give the function that wakes the workers."""
+def _deliveries(parts: Parts, heartbeats: Heartbeats) -> Iterator["Working"]:
+    """Run workers and scheduled jobs, and give both."""
+    from jobs.chores import chores
+    from jobs.watching import Watch
     from sync.workers import Workers
 
     delivery, quiet = parts.settings.delivery, parts.settings.jobs.stalled_seconds
     parts.prepare()
     workers = Workers(parts.database, parts.destinations, parts.rules, poll_seconds=delivery.poll_seconds)
     workers.start()
-    reconciler = Reconciler(parts.database, parts.destinations)
-    heartbeats.watch(lambda: {f"delivery to {name}": idle for name, idle in workers.idle_seconds().items()}, quiet)
-    heartbeats.watch(lambda: {"reconcile": reconciler.busy_seconds()}, quiet + _RECONCILE_SECONDS)
-    upkeep = Upkeep({"archive": lambda stop: _archive(parts, stop, workers.wake), "dispose": lambda _: _dispose(parts)})
-    heartbeats.watch(lambda: {"upkeep": upkeep.busy_seconds()}, quiet + _RECONCILE_SECONDS)
-    scheduler = start_scheduler(parts.settings.jobs, workers.wake, reconciler.wake, heartbeats, upkeep.wake)
+    heartbeats.watch_quiet(lambda: {f"delivery to {to}": idle for to, idle in workers.idle_seconds().items()}, quiet)
+    runs = Runs(parts.database, chores(parts, workers.wake, Watch(parts, heartbeats.stalled).look))
+    heartbeats.watch(runs.stalled)
     listener = Listener(parts.database, workers.wake)
     try:
-        yield workers.wake
+        yield Working(workers.wake, runs)
     finally:
         listener.close()
-        scheduler.shutdown(wait=False)
-        reconciler.end(delivery.drain_seconds)
-        upkeep.end(delivery.drain_seconds)
-        if not workers.drain(delivery.drain_seconds):
+        ended = runs.end(delivery.drain_seconds)
+        if not workers.drain(delivery.drain_seconds) or not ended:
             log.warning("delivery.cut", advice="a push was still in flight: it is made again, under the same ids")
 
 
-def _archive(parts: Parts, stop: threading.Event, wake_workers: Callable[[], None]) -> None:
-    from jobs.archiving import protect_archives, send_again
+def _run_jobs_only(parts: Parts, heartbeats: Heartbeats, metrics: Metrics) -> NoReturn:
+    """Let the jobs run until a signal comes, and answer how they are where the settings say so."""
+    port = parts.settings.jobs.health_port
+    if port is None:
+        log.info("jobs.started", pid=os.getpid())
+        _wait_for_signal()
+    from starlette.applications import Starlette
 
-    protect_archives(parts.database, parts.destinations, stop=stop)
-    if send_again(parts.database, parts.destinations, stop):
-        wake_workers()
+    from jobs.api.health import health_routes
+
+    listening = _listen(parts.settings.server.host, port)
+    routes = health_routes(parts.database, lambda: running.should_exit, heartbeats.stalled, metrics)
+    running = _server(parts, Starlette(routes=routes))
+    log.info("jobs.started", pid=os.getpid(), url=_url(listening))
+    running.run(sockets=[listening])
+    _wait_for_signal()
 
 
-def _dispose(parts: Parts) -> None:
-    from jobs.disposing import dispose_all
+def _server(parts: Parts, app: Any) -> "uvicorn.Server":
+    import uvicorn
 
-    dispose_all(parts.database, actor=host_actor(), now=time.time_ns() // 1000)
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,  # its lines hold query strings, and with them numbers
+            server_header=False,
+            lifespan="off",
+            timeout_graceful_shutdown=max(1, round(parts.settings.server.shutdown_seconds)),
+        )
+    )
+
+
+def _url(listening: socket.socket) -> str:
+    address, port = listening.getsockname()[:2]
+    return f"http://{f'[{address}]' if ':' in address else address}:{port}"
 
 
 def _wait_for_signal() -> NoReturn:

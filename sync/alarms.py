@@ -26,19 +26,24 @@ alarm_table = Table(
     # A word of a closed list, and what it is about: a destination, a ledger, a disk.
     Column("kind", String(32), nullable=False),
     Column("subject", String(100), nullable=False),
+    # Whose it is, where not everybody can see it: a host's, a process's. Empty: everybody's.
+    Column("place", String(64), nullable=False),
     # The database's clock, microseconds since 1970.
     Column("started_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger, nullable=True),
-    # Since when it isn't seen any more, while it is still open.
-    Column("quiet_since", BigInteger, nullable=True),
     # Canonical JSON: what is told of it.
     Column("told", LargeBinary, nullable=False),
     # Canonical JSON: the channels that were told of the start, and of the end.
     Column("start_told", LargeBinary, nullable=False),
     Column("end_told", LargeBinary, nullable=False),
-    Index("alarm_open_ix", "kind", "subject", unique=True, sqlite_where=text(_OPEN), postgresql_where=text(_OPEN)),
+    Index("alarm_open_ix", "kind", "subject", "place", unique=True,
+          sqlite_where=text(_OPEN), postgresql_where=text(_OPEN)),
     Index("alarm_ended_at_ix", "ended_at"),
-)
+)  # fmt: skip
+
+#: A host or a process that has said nothing of its own trouble for so long is no more.
+_GONE = 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class Alarm:
     id: str
     kind: str
     subject: str
+    place: str
     started_at: int
     ended_at: int | None
     what: str
@@ -76,33 +82,32 @@ class Alarm:
         return starts + (ends if self.ended_at is not None else [])
 
 
-def note_troubles(tx: Connection, troubles: Sequence[Trouble], now: int, quiet_micros: int) -> None:
-    """Open an alarm for each trouble that has none, and close those that weren't seen for so long.
+def note_troubles(tx: Connection, troubles: Sequence[Trouble], now: int, quiet_micros: int, place: str = "") -> None:
+    """Open an alarm for each trouble of a place that has none, and close those that weren't seen there for so long.
 
     One that comes and goes at short intervals stays one.
     """
-    seen = {(one.kind, one.subject): one for one in troubles}
-    known = {(one.kind, one.subject): one for one in open_alarms(tx)}
-    for key, trouble in seen.items():
+    known = {(one.kind, one.subject): one for one in open_alarms(tx) if one.place == place}
+    for trouble in troubles:
+        key = (trouble.kind, trouble.subject[:100])
         told = orjson.dumps(
             {"what": trouble.what, "advice": trouble.advice, "facts": dict(trouble.facts)}, option=orjson.OPT_SORT_KEYS
         )
         if key in known:
-            run(tx, "UPDATE alarm SET quiet_since = NULL, told = ? WHERE id = ?", [told, known[key].id])
-        else:
-            run(
-                tx,
-                """INSERT INTO alarm (id, kind, subject, started_at, told, start_told, end_told)
-                VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING""",
-                [secrets.token_hex(8), *key, now, told, b"[]", b"[]"],
-            )
+            run(tx, "UPDATE alarm SET seen_at = ?, told = ? WHERE id = ?", [now, told, known[key].id])
+            continue
+        opened = run(
+            tx,
+            """INSERT INTO alarm (id, kind, subject, place, started_at, seen_at, told, start_told, end_told)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING""",
+            [secrets.token_hex(8), *key, place, now, now, told, b"[]", b"[]"],
+        ).rowcount
+        if opened:
             log.warning("alarm.started", kind=trouble.kind, subject=trouble.subject, what=trouble.what)
-    for key, alarm in known.items():
-        if key not in seen:
-            run(tx, "UPDATE alarm SET quiet_since = coalesce(quiet_since, ?) WHERE id = ?", [now, alarm.id])
-            sql = f"UPDATE alarm SET ended_at = ? WHERE id = ? AND {_OPEN} AND quiet_since <= ?"
-            if run(tx, sql, [now, alarm.id, now - quiet_micros]).rowcount:
-                log.warning("alarm.ended", kind=alarm.kind, subject=alarm.subject)
+    sql = f"SELECT id, kind, subject FROM alarm WHERE {_OPEN} AND ((place = ? AND seen_at < ?) OR seen_at < ?)"
+    for row in run(tx, sql, [place, now - quiet_micros, now - _GONE]).fetchall():
+        run(tx, "UPDATE alarm SET ended_at = ? WHERE id = ?", [now, row.id])
+        log.warning("alarm.ended", kind=row.kind, subject=row.subject)
 
 
 def open_alarms(tx: Connection) -> list[Alarm]:
@@ -136,10 +141,10 @@ def drop_alarms(tx: Connection, before: int) -> int:
 
 
 def _alarms(tx: Connection, where: str, parameters: Sequence[Any]) -> list[Alarm]:
-    sql = f"SELECT id, kind, subject, started_at, ended_at, told, start_told, end_told FROM alarm WHERE {where}"
+    sql = f"SELECT id, kind, subject, place, started_at, ended_at, told, start_told, end_told FROM alarm WHERE {where}"
     return [
         Alarm(
-            row.id, row.kind, row.subject, row.started_at, row.ended_at, **orjson.loads(row.told),
+            row.id, row.kind, row.subject, row.place, row.started_at, row.ended_at, **orjson.loads(row.told),
             start_told=tuple(orjson.loads(row.start_told)), end_told=tuple(orjson.loads(row.end_told)),
         )
         for row in run(tx, sql, parameters)

@@ -4,7 +4,6 @@ Read ahead of the cursors, push, settle. No network inside a transaction, and th
 two of the three: what was pushed and not settled is pushed again, under the same ids.
 """
 
-import random
 import threading
 import time
 from collections import deque
@@ -21,17 +20,18 @@ from consent.database import Database, run
 from consent.entry import Entry
 from consent.kinds import Lane
 from consent.ledger import Head, newest_head, read_lane
-from sync import leases, pushing, receipts
+from sync import leases, outages, pushing, receipts
 from sync.clock import database_now
 from sync.destinations import Destination, suspend
 from sync.late import aside, try_again
 from sync.leases import Keeper, Lease
 from sync.owed import unclosed
 from sync.port import Batch, Delay, Outcome, Receipt, Refusal, Statement, SuspendedError, TransientError
-from sync.retry import delay
 
 log = structlog.get_logger()
 
+#: Entries that are read at one time where batches are smaller: a query costs as much as a hundred of them.
+_READ = 1_000
 #: A head is looked at again at least this often, so that a STOP overtakes the backlog that is being worked.
 _HEAD_SECONDS = 0.05
 
@@ -89,9 +89,16 @@ class _Lane:
     #: The first position that isn't being pushed.
     ahead: int
     pushes: deque[_Push] = field(default_factory=deque)
+    #: Entries from `ahead` on that were read already.
+    read: Sequence[Entry] = ()
     #: Refusals in a row for one cause since the last entry that was taken.
     cause: str = ""
     streak: int = 0
+
+    def turn_back(self) -> None:
+        """Begin again at the cursor."""
+        self.pushes.clear()
+        self.ahead, self.read = self.cursor, ()
 
 
 def deliver(
@@ -119,9 +126,8 @@ class _Delivery:
         self._looked = 0.0
         self._lost = threading.Event()
         self._recovered = lease.attempts == 0
-        # It failed as a whole the last time: look whether one entry makes it fail. Where a repeat leaves a second
-        # file behind (an archive), nothing is brought again only to see.
-        self._careful = lease.attempts > 0 and not self._capacity.ordered
+        # It failed as a whole the last time: look whether one entry makes it fail.
+        self._careful = lease.attempts > 0
 
     def run(self) -> Tenure:
         self._lost = self._keeper.keep(self._lease)
@@ -142,6 +148,10 @@ class _Delivery:
             suspend(self._database, self._destination.name, error.code, error.advice, error.until)
         except (leases.FencedError, receipts.SettledTwiceError):
             self._ended(End.LOST)
+            log.warning(
+                "settling.refused", destination=self._destination.name, organization=self._lease.organization,
+                fence=self._lease.fence,
+            )  # fmt: skip
         finally:
             self._keeper.forget(self._lease)
             with self._database.write() as tx:
@@ -184,7 +194,7 @@ class _Delivery:
                 except (TransientError, SuspendedError) as error:
                     # Those behind it in this lane can't be settled as a contiguous range: they stay owed.
                     wait([push.answer for push in lane.pushes])
-                    lane.pushes.clear()
+                    lane.turn_back()
                     trouble = trouble or error
         if trouble is not None:
             raise trouble
@@ -209,8 +219,12 @@ class _Delivery:
                 break  # pushed already, in this thread: settle it before the next
 
     def _start(self, lane: _Lane, pool: Executor | None) -> _Push:
-        with self._database.read() as tx:
-            entries = read_lane(tx, self._lease.organization, lane.name, lane.ahead, self._capacity.batch)
+        size = self._capacity.batch
+        if not lane.read:
+            with self._database.read() as tx:
+                most = size * max(1, _READ // size)
+                lane.read = read_lane(tx, self._lease.organization, lane.name, lane.ahead, most)
+        entries, lane.read = lane.read[:size], lane.read[size:]
         batch = Batch(self._lease.organization, lane.name, entries)
         first, lane.ahead = lane.ahead, lane.ahead + len(entries)
         bring = self._push if not lane.pushes else self._push_plainly
@@ -224,8 +238,9 @@ class _Delivery:
         return _Push(first, entries, done)
 
     def _push(self, batch: Batch) -> Sequence[Outcome]:
-        """Push the first of a lane's batches, or late ones: after an outage, around what may have caused it."""
-        if not self._careful:
+        """Push the first of a lane's batches, or late ones; around what may make it fail, where that is suspected."""
+        # Where a repeat leaves a second file behind (an archive), nothing is brought again only to see.
+        if self._capacity.ordered or not (self._careful or batch.late):
             return self._push_plainly(batch)
         lane = next(lane for lane in self._lanes if lane.name == batch.lane)
         with self._database.read() as tx:
@@ -246,11 +261,13 @@ class _Delivery:
             self._settle(lane, push, outcomes)
             if len(outcomes) < len(push.entries):
                 wait([later.answer for later in lane.pushes])
-                lane.pushes.clear()
-                lane.ahead = lane.cursor
+                lane.turn_back()
 
     def _refuse_streaks(self, lane: _Lane, outcomes: Sequence[Outcome]) -> None:
         """Suspend a destination that refuses all for one cause, instead of burying its entries one by one."""
+        if _are_receipts(outcomes):
+            lane.cause, lane.streak = "", 0
+            return
         cause, streak = lane.cause, lane.streak
         for outcome in outcomes:
             match outcome:
@@ -270,15 +287,18 @@ class _Delivery:
     def _settle(self, lane: _Lane, push: _Push, outcomes: Sequence[Outcome]) -> None:
         started = time.monotonic()
         organization, name = self._lease.organization, self._destination.name
-        with self._database.write() as tx:
+        # A receipt that is lost with the machine is asked for again, by the same push under the same ids: waiting for
+        # the disk at each of them would be most of the work.
+        with self._database.write(durable=False) as tx:
             now = leases.fence(tx, self._lease)
             receipts.write_receipt(tx, organization, name, lane.name, push.first, outcomes, now, self._lease.fence)
-            failed = [
+            failed = [] if _are_receipts(outcomes) else [
                 aside(name, entry, outcome, now, attempts=self._rules.attempts, since=now)
                 for entry, outcome in zip(push.entries, outcomes, strict=False) if not isinstance(outcome, Receipt)
             ]  # fmt: skip
             receipts.set_aside(tx, failed)
-            self._note_recovered(tx)
+            is_over = self._note_back(tx)
+        self._tell_back(is_over)
         lane.cursor = push.first + len(outcomes)
         self._count(outcomes)
         log.info(
@@ -309,41 +329,26 @@ class _Delivery:
                 "UPDATE lease SET closed_at = ? WHERE organization = ? AND destination = ?",
                 [max(now, newest), organization, name],
             )
-            self._note_recovered(tx)
+            is_over = self._note_back(tx)
+        self._tell_back(is_over)
 
     def _away(self, error: TransientError) -> None:
         attempts = self._lease.attempts + 1 if not self._tenure.settled else 1
         self._ended(End.AWAY, error.code, error.advice)
-        seconds = delay(attempts, random.random(), retry_after=error.retry_after)  # noqa: S311 (jitter)
         with self._database.write() as tx:
-            now = database_now(tx)
-            known = self._still_away(tx)
-            run(
-                tx,
-                """UPDATE lease SET attempts = ?, due_at = ?, code = ?, advice = ?,
-                away_since = coalesce(away_since, ?) WHERE organization = ? AND destination = ? AND fence = ?""",
-                [attempts, now + int(seconds * 1_000_000), error.code, error.advice, now,
-                 self._lease.organization, self._destination.name, self._lease.fence],
-            )  # fmt: skip
-        if not known:
+            is_new = outages.note_away(tx, self._lease, error, attempts, is_known=not self._recovered)
+        if is_new:
             log.warning("destination.away", destination=self._destination.name, code=error.code, advice=error.advice)
 
-    def _note_recovered(self, tx: Connection) -> None:
-        if self._recovered:
-            return
-        run(
-            tx,
-            """UPDATE lease SET attempts = 0, due_at = 0, code = NULL, advice = NULL, away_since = NULL
-            WHERE organization = ? AND destination = ? AND fence = ?""",
-            [self._lease.organization, self._destination.name, self._lease.fence],
-        )
-        self._recovered = self._tenure.recovered = True
-        if not self._still_away(tx):  # no other ledger waits for it: the outage is over
-            log.warning("destination.back", destination=self._destination.name)
+    def _note_back(self, tx: Connection) -> bool:
+        """Note that the destination is back, if it was away; return whether that ended the outage."""
+        return not self._recovered and outages.note_back(tx, self._lease)
 
-    def _still_away(self, tx: Connection) -> bool:
-        sql = "SELECT 1 FROM lease WHERE destination = ? AND attempts > 0 LIMIT 1"
-        return run(tx, sql, [self._destination.name]).first() is not None
+    def _tell_back(self, is_over: bool) -> None:
+        if not self._recovered:
+            self._recovered = self._tenure.recovered = True
+            if is_over:
+                log.warning("destination.back", destination=self._destination.name)
 
     def _must_end(self) -> bool:
         if self._lost.is_set():
@@ -358,6 +363,9 @@ class _Delivery:
         self._tenure.end, self._tenure.code, self._tenure.advice = end, code, advice
 
     def _count(self, outcomes: Sequence[Outcome]) -> None:
+        if _are_receipts(outcomes):
+            self._tenure.settled += len(outcomes)
+            return
         for outcome in outcomes:
             match outcome:
                 case Receipt():
@@ -370,3 +378,8 @@ class _Delivery:
     def _size(self, lane: _Lane) -> int:
         head: Head = self._head
         return head.lanes[lane.name]
+
+
+def _are_receipts(outcomes: Sequence[Outcome]) -> bool:
+    """Tell whether everything was taken: what nearly every batch is, at a tenth of looking at each."""
+    return set(map(type, outcomes)) == {Receipt}

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, assert_never
 
 import orjson
@@ -10,6 +11,7 @@ from sqlalchemy import BigInteger, Column, Connection, Integer, LargeBinary, Str
 from consent.answers import Told, answer, event_answer, releases, told
 from consent.business_days import due_after
 from consent.canonical import entry_id, parse_entry_id, parse_timestamp, timestamp
+from consent.conversation import begin
 from consent.conversations import Standing, Standings
 from consent.database import among, fetch, insert, metadata
 from consent.engine import Decision, close, decide
@@ -18,10 +20,12 @@ from consent.events import (
     Event,
     Happened,
     handed_over,
+    is_late,
     note_delivery,
     read_event,
     reassign_line,
     reassign_number,
+    reassigned,
     revoke,
     revoke_everywhere,
 )
@@ -30,6 +34,7 @@ from consent.kinds import Kind
 from consent.ledger import Appending, lock, read_conversation, read_entry, read_range
 from consent.messages import MessageError, read_message
 from consent.organizations import Directory
+from consent.policy import Policy
 from consent.reviews import (
     Closing,
     Review,
@@ -42,6 +47,7 @@ from consent.reviews import (
 )
 from consent.tags import Tags
 from consent.values import Consent, Message, Record, Scope
+from consent.values import Group as Channels
 from sync.imports import Imports, import_answer
 
 inbox_table = Table(
@@ -56,6 +62,9 @@ inbox_table = Table(
     Column("first_seq", BigInteger, nullable=False),
     Column("entries", Integer, nullable=False),
 )
+
+
+_OPTED_OUT = Consent.OPTED_OUT
 
 
 class Group:
@@ -145,67 +154,145 @@ class Group:
 
     def _decided(self, message: Message) -> dict[str, Any]:
         """Decide about a text and seal what is to be written of it; return its answer."""
+        message = self._standings.on_its_line(message)
         policy = self._policies[message.sub_organization or self._organization]
-        message = self._standings.with_employee(message)
         written: list[Told] = []
         for taken_over in self._standings.taken_over(message):
             written += self._keep(taken_over, reassign_line(taken_over.conversation, handed_over(message), policy))
         standing = self._standings.of(message)
         group_stopped = len(message.recipients) > 1 and self._standings.any_stopped(message)
-        decision = decide(standing.conversation, message, policy, tag=self._text_tag, group_stopped=group_stopped)
+        conversation = standing.conversation
+        stopped_at = self._standings.stopped_since(message.contact) if conversation.consent is _OPTED_OUT else None
+        decision = decide(
+            conversation, message, policy, tag=self._text_tag, group_stopped=group_stopped, stopped_at=stopped_at
+        )
         others = self._standings.others(standing, decision.closes, message) if decision.closes is not None else []
         closed = [one.conversation.id for one in others if one.conversation.consent is not Consent.OPTED_OUT]
         written += self._keep(standing, decision, closed)
         self._texts[standing.conversation.id, standing.conversation.version] = message.id
+        told_lines = {message.line} if decision.conversation.consent is not conversation.consent else set()
         for other in others:
             told = self._standings.on_the_line_of(other.conversation, message)
-            written += self._keep(other, close(other.conversation, told, decision, policy))
+            notify = told.line not in told_lines  # an employee is told once, whatever the channel
+            beside = close(other.conversation, told, decision, policy, notify=notify)
+            told_lines |= {told.line} if beside.records else set()
+            written += self._keep(other, beside)
         if decision.closes is Scope.ORG:
             self._standings.stopped(message.contact, message.sent_at, self._appending.next_seq - 1)
         return answer(message.id, written, self._released(written))
 
     def _happened(self, event: Event) -> dict[str, Any]:
         """Write down what an event does to each conversation that it concerns; return its answer."""
-        if event.happened is Happened.IMPORTED:
-            return self._imported(event)
-        written: list[Told] = []
-        concerned = self._concerned(event)
-        for standing in concerned:
-            conversation = standing.conversation
-            policy = self._policies[conversation.sub_organization or self._organization]
-            here = self._standings.on_the_line_of(conversation, event)
-            match event.happened:
-                case Happened.NUMBER_REASSIGNED:
-                    decision = reassign_number(conversation, here, policy)
-                case Happened.LINE_REASSIGNED:
-                    decision = reassign_line(conversation, here, policy)
-                case Happened.DELIVERY_STATUS:
-                    outstanding = event.entry is not None and standing.request_seq == event.entry[1]
-                    decision = note_delivery(conversation, here, policy, outstanding=outstanding)
-                case Happened.REVOKED:
-                    decision = revoke(conversation, here, policy)
-                case _:
-                    assert_never(event.happened)
-            written += self._keep(standing, decision)
-        if event.happened is Happened.NUMBER_REASSIGNED and event.contact is not None:
-            self._standings.unstop(event.contact, event.at)
-        if event.happened is Happened.LINE_REASSIGNED and event.line is not None:
-            self._standings.give_line(event.line, event.employee_id, event.employee_name, event.at)
-        if event.happened is Happened.REVOKED and event.contact is not None:
-            if not concerned:  # no conversation to close: it holds for every line that has none yet
-                record = revoke_everywhere(event)
-                written += _told([record], self._appending.add([record]))
-                self._standings.stopped(event.contact, event.at, self._appending.next_seq - 1)
-            elif event.scope is Scope.ORG:
-                self._standings.stopped(event.contact, event.at, self._appending.next_seq - 1)
+        match event.happened:
+            case Happened.NUMBER_REASSIGNED:
+                written = self._number_reassigned(event, event.contact or "")
+            case Happened.LINE_REASSIGNED:
+                written = self._line_reassigned(event, event.line or "")
+            case Happened.DELIVERY_STATUS:
+                written = self._delivery_noted(event)
+            case Happened.REVOKED:
+                written = self._revoked(event, event.contact or "")
+            case Happened.IMPORTED:
+                return self._imported(event)
+            case _:
+                assert_never(event.happened)
         return event_answer(event.id, event.happened.value, written)
+
+    def _number_reassigned(self, event: Event, contact: str) -> list[Told]:
+        written: list[Told] = []
+        for standing in self._standings.of_contact(contact):
+            here, policy = self._here(standing, event)
+            written += self._keep(standing, reassign_number(standing.conversation, here, policy))
+        self._standings.unstop(contact, event.at)
+        return written or self._noted(reassigned(event))
+
+    def _line_reassigned(self, event: Event, line: str) -> list[Told]:
+        written: list[Told] = []
+        if self._standings.is_another(line, event.employee_id, event.at):
+            for standing in self._standings.on_line(line):
+                here, policy = self._here(standing, event)
+                written += self._keep(standing, reassign_line(standing.conversation, here, policy))
+            self._standings.give_line(line, event.employee_id, event.employee_name, event.at)
+        return written or self._noted(reassigned(event))
+
+    def _delivery_noted(self, event: Event) -> list[Told]:
+        assert event.entry is not None
+        entry = self._entry(*event.entry)
+        concerned = self._standings.by_id(entry.conversation) if entry is not None and entry.conversation else []
+        if not concerned:
+            raise MessageError("invalid_message", "`entry` names no message of this organization")
+        [standing] = concerned
+        here, policy = self._here(standing, event)
+        outstanding = standing.request_seq == event.entry[1]
+        return self._keep(standing, note_delivery(standing.conversation, here, policy, outstanding=outstanding))
+
+    def _revoked(self, event: Event, contact: str) -> list[Told]:
+        """Close each conversation that a revocation reaches; the contact is told once, each line's employee once."""
+        event, reached = self._reached(event)
+        open_ = [one for one in reached if one.conversation.consent is not _OPTED_OUT]
+        closing = [one for one in open_ if not is_late(one.conversation, event)]
+        # Where the line that it was said of is closed already, the contact was told.
+        told = event.line is not None and all(one.conversation.line != event.line for one in closing)
+        untold = set[str]() if told else {"contact"}
+        written: list[Told] = []
+        told_lines = set[str]()
+        main = next(iter(reached), None)
+        for standing in reached:
+            here, policy = self._here(standing, event)
+            tell = {*untold, *(() if here.line in told_lines else ("employee",))}
+            others = [one.conversation.id for one in closing if one is not standing] if standing is main else []
+            about = None if main is None or standing is main else main.conversation.id
+            decision = revoke(standing.conversation, here, policy, main=about, tell=tuple(tell), closed=others)
+            if standing in closing:
+                untold = set[str]()
+                told_lines.add(here.line or "")
+            written += self._keep(standing, decision)
+        if main is None:  # no conversation to close: it holds for every line that has none yet
+            written += self._noted(revoke_everywhere(event))
+        if main is None or event.scope is Scope.ORG:
+            self._standings.stopped(contact, event.at, self._appending.next_seq - 1)
+        return written
+
+    def _reached(self, event: Event) -> tuple[Event, list[Standing]]:
+        """Return a revocation with its scope, and the conversations that it reaches, the one it was said of first.
+
+        Said of no line, it is meant for all of them, those to come too. A line that the contact has no conversation
+        with begins one, opted out.
+        """
+        of_contact = self._standings.of_contact(event.contact or "")
+        named = [
+            one for one in of_contact
+            if event.line in (None, one.conversation.line) and event.group in (None, one.conversation.group)
+        ]  # fmt: skip
+        if event.line is None:
+            within = event.sub_organization
+            scope = event.scope or (Scope.ORG if event.group is None else Scope.PAIR)
+        else:
+            named = named or [self._standings.of(self._standings.on_its_line(_first_text(event)))]
+            within = named[0].conversation.sub_organization
+            scope = event.scope or self._policies[within or self._organization].scope
+        if scope is Scope.SUB_ORG:
+            inside = [one for one in of_contact if one.conversation.sub_organization == within]
+            named = [one for one in named if one.conversation.sub_organization == within]
+        else:
+            inside = of_contact if scope is Scope.ORG else []
+        return replace(event, scope=scope), [*named, *(one for one in inside if one not in named)]
+
+    def _here(self, standing: Standing, event: Event) -> tuple[Event, Policy]:
+        """Return an event as it concerns one conversation, with that line's employee, and the policy that rules it."""
+        policy = self._policies[standing.conversation.sub_organization or self._organization]
+        return self._standings.on_the_line_of(standing.conversation, event), policy
+
+    def _noted(self, record: Record) -> list[Told]:
+        """Write down what belongs to no conversation."""
+        return _told([record], self._appending.add([record]))
 
     def _imported(self, event: Event) -> dict[str, Any]:
         """Write down what an imported row does; return its answer."""
         met = self._imports.meet(event)
         written = [told for standing, decision in met.decisions for told in self._keep(standing, decision)]
         if met.everywhere is not None:
-            written += _told([met.everywhere], self._appending.add([met.everywhere]))
+            written += self._noted(met.everywhere)
         if met.stops and event.contact is not None:
             self._standings.stopped(event.contact, event.at, self._appending.next_seq - 1)
         return import_answer(event.id, met.outcome, written, self._released(written))
@@ -234,22 +321,6 @@ class Group:
         for other, beside in besides:
             written += self._keep(other, beside)
         return written
-
-    def _concerned(self, event: Event) -> list[Standing]:
-        """Return the conversations that an event is about."""
-        if event.entry is not None:
-            entry = self._entry(*event.entry)
-            return self._standings.by_id(entry.conversation) if entry is not None and entry.conversation else []
-        if event.contact is None:
-            return self._standings.on_line(event.line or "")
-        of_contact = self._standings.of_contact(event.contact)
-        if event.happened is Happened.NUMBER_REASSIGNED or event.scope is Scope.ORG:
-            return of_contact
-        return [
-            one for one in of_contact
-            if (event.line in (None, one.conversation.line) and event.group in (None, one.conversation.group))
-            or (event.scope is Scope.SUB_ORG and one.conversation.sub_organization == event.sub_organization)
-        ]  # fmt: skip
 
     def _keep(self, standing: Standing, decision: Decision, closed: Sequence[str] = ()) -> list[Told]:
         """Seal a decision's records, and note the state that they lead to."""
@@ -321,6 +392,14 @@ class Group:
         self._standings.write()
 
 
+def _first_text(event: Event) -> Message:
+    """Return the empty text by which the conversation that an event names is found, or begun."""
+    return event.about(
+        begin("", event.organization, event.sub_organization, event.line or "", event.contact or "",
+              event.group or Channels.TEXT)
+    )  # fmt: skip
+
+
 def _told(records: Sequence[Record], entries: Sequence[Entry]) -> list[Told]:
     return [
         Told(entry.id, entry.kind, entry.conversation, entry.version, record.body, record.values)
@@ -330,7 +409,8 @@ def _told(records: Sequence[Record], entries: Sequence[Entry]) -> list[Told]:
 
 def _content(asked: Mapping[str, Any], message: Message | Event) -> bytes:
     """Return what a message says, normalized: numbers in E.164, times as instants, never the time of receipt."""
-    said = {**asked, "line": message.line, "contact": message.contact}
+    said = {name: value for name, value in asked.items() if value is not None}
+    said |= {"line": message.line, "contact": message.contact}
     if isinstance(message, Message):
         said["group"] = sorted(message.recipients)
     for name in ("sent_at", "at"):

@@ -13,6 +13,7 @@ from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table
 from sqlalchemy.exc import DBAPIError
 
 from consent.database import Database, fetch, metadata, run
+from sync import measures
 from sync.clock import clock
 from sync.retry import LONGEST_SECONDS
 
@@ -71,7 +72,11 @@ def take(tx: Connection, organization: str, destination: str, holder: str, secon
         WHERE lease.until <= {now} OR lease.until > {now} + ? RETURNING fence, attempts, closed_at""",
         [organization, destination, holder, life, beyond],
     ).first()
-    return Lease(organization, destination, holder, row.fence, row.attempts, row.closed_at) if row else None
+    if row is None:
+        return None
+    if organization != "*":
+        measures.lease_changes.labels(destination, "taken").inc()
+    return Lease(organization, destination, holder, row.fence, row.attempts, row.closed_at)
 
 
 def fence(tx: Connection, lease: Lease) -> int:
@@ -158,6 +163,7 @@ class Keeper:
                 try:
                     if not self._renewed(lease):
                         lost.set()
+                        measures.lease_changes.labels(lease.destination, "lost").inc()
                         log.warning("lease.lost", destination=lease.destination, organization=lease.organization)
                 except DBAPIError as error:  # the lease runs out by itself if this goes on
                     log.warning("lease.not_renewed", destination=lease.destination, error=type(error.orig).__name__)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from consent.database import among, fetch, run
+from consent.database import among, fetch
 from consent.ledger import newest_head
 from sync import receipts
 from sync.clock import clock
@@ -64,9 +64,9 @@ def with_work(tx: Connection, destination: Destination, names: Collection[str] |
     LEFT JOIN lease ON lease.organization = l.organization AND lease.destination = ?
     CROSS JOIN (SELECT {clock(tx)} AS now) AS at
     WHERE {f"{chosen} AND" if chosen else ""} (lease.due_at IS NULL OR lease.due_at <= at.now OR lease.due_at > at.now + {BEYOND})
-    AND ({behind} OR ({_unclosed(lanes)}) OR EXISTS (SELECT 1 FROM set_aside a
+    AND ({behind} OR {_unclosed(lanes)} OR (SELECT 1 FROM set_aside a
         WHERE a.organization = l.organization AND a.destination = ? AND a.state = 'waiting'
-        AND (a.due_at <= at.now OR a.due_at > at.now + {BEYOND})))
+        AND (a.due_at <= at.now OR a.due_at > at.now + {BEYOND}) LIMIT 1) IS NOT NULL)
     ORDER BY 1"""  # noqa: E501
     parameters = [name, *some, *[name] * len(lanes), *[name] * _named_by_unclosed(lanes), name]
     return [row[0] for row in fetch(tx, sql, parameters) if destination.takes(row[0])]
@@ -83,12 +83,15 @@ def unclosed(tx: Connection, destination: Destination, organization: str) -> boo
 
 def aside_counts(tx: Connection, destination: str, organization: str | None = None) -> dict[str, int]:
     """Return how many entries of a destination, of one ledger or all, are waiting, refused and discarded."""
-    where, parameters = "destination = ?", [destination]
-    if organization is not None:
-        where += " AND organization = ?"
-        parameters.append(organization)
-    sql = f"SELECT state, count(*) AS entries FROM set_aside WHERE {where} GROUP BY state"
-    return {row.state: row.entries for row in run(tx, sql, parameters)}
+    # Ledger by ledger along the key, so that nobody reads what other destinations set aside.
+    states = ("waiting", "refused", "discarded")
+    counts = ", ".join(
+        "coalesce(sum((SELECT count(*) FROM set_aside a WHERE a.organization = l.organization"
+        f" AND a.destination = ? AND a.state = '{state}')), 0)" for state in states
+    )  # fmt: skip
+    one, parameters = ("", []) if organization is None else (" WHERE l.organization = ?", [organization])
+    [row] = fetch(tx, f"SELECT {counts} FROM ledger l{one}", [destination] * len(states) + parameters)
+    return {state: int(count) for state, count in zip(states, row, strict=True) if count}
 
 
 def _cursor(lane: str) -> str:
@@ -116,7 +119,7 @@ def _unclosed(lanes: Sequence[str]) -> str:
     later = " OR ".join(f"{told} < {one}" for one in settled)
     some = " OR ".join(f"{one} > 0" for one in settled)
     ahead = " AND ".join(f"{told} <> {one}" for one in settled)
-    return f"{later} OR (({some}) AND ({told} < at.now - {_DAY} OR ({told} > at.now + {_SECOND} AND {ahead})))"
+    return f"({later} OR (({some}) AND ({told} < at.now - {_DAY} OR ({told} > at.now + {_SECOND} AND {ahead}))))"
 
 
 def _named_by_unclosed(lanes: Sequence[str]) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from consent.entry import Entry
+from sync import measures
 from sync.port import Batch, Connector, Delay, Outcome, Refusal, SuspendedError, TransientError
 
 log = structlog.get_logger()
@@ -23,7 +24,8 @@ def push(connector: Connector, name: str, batch: Batch) -> Sequence[Outcome]:
     Raises TransientError and SuspendedError as the connector does.
     """
     try:
-        return connector.push(batch)
+        with measures.measured(name):
+            outcomes = connector.push(batch)
     except (TransientError, SuspendedError):
         raise
     except Exception as error:
@@ -36,6 +38,8 @@ def push(connector: Connector, name: str, batch: Batch) -> Sequence[Outcome]:
         log.exception("push.failed", destination=name, entry=batch.entries[0].id)
         advice = "our connector failed on this entry: report it with the log line push.failed, then retry it"
         return [Refusal(f"unexpected {type(error).__name__}", advice)]
+    measures.count(name, outcomes)
+    return outcomes
 
 
 def push_around(push: Push, batch: Batch, before: Entry | None) -> Sequence[Outcome]:

@@ -7,8 +7,7 @@ through; then a late receipt of its own says so, and look-ups ask those first.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Column, Connection, Integer, LargeBinary, String, Table
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import BigInteger, Column, Connection, Index, Integer, LargeBinary, String, Table, text
 
 from consent.database import among, fetch, insert, metadata, run, upsert
 from sync.port import Outcome, Receipt
@@ -39,6 +38,8 @@ late_receipt_table = Table(
     Column("held", LargeBinary, nullable=False),
 )
 
+_WAITING = "state = 'waiting'"
+
 set_aside_table = Table(
     "set_aside",
     metadata,
@@ -48,13 +49,16 @@ set_aside_table = Table(
     Column("pos", BigInteger, primary_key=True),
     Column("seq", BigInteger, nullable=False),
     # waiting: tried again when due; refused: a dead letter until a person acts; discarded: a person gave it up.
-    Column("state", String(16), nullable=False, index=True),
+    Column("state", String(16), nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("due_at", BigInteger, nullable=False),
     Column("since", BigInteger, nullable=False),
     Column("code", String(128), nullable=False),
     Column("advice", String(1000), nullable=False),
-)
+    # However many dead letters there are, what waits for its next attempt is found beside them.
+    Index("set_aside_waiting_ix", "organization", "destination", "lane", "pos",
+          sqlite_where=text(_WAITING), postgresql_where=text(_WAITING)),
+)  # fmt: skip
 
 _NONE = bytes(16)
 
@@ -116,13 +120,14 @@ def write_receipt(
     tx: Connection, organization: str, destination: str, lane: str, first: int, outcomes: Sequence[Outcome],
     settled_at: int, fence: int,
 ) -> None:  # fmt: skip
-    """Settle a contiguous range that begins at the cursor."""
-    held = pack(outcomes)
-    row = (organization, destination, lane, first, first + len(outcomes) - 1, settled_at, fence, held)
-    try:
-        insert(tx, receipt_table, [row])
-    except IntegrityError as error:
-        raise SettledTwiceError("this range was settled by another process") from error
+    """Settle a range; SettledTwiceError where it doesn't begin at the cursor."""
+    row = (organization, destination, lane, first, first + len(outcomes) - 1, settled_at, fence, pack(outcomes))
+    # The cursor is looked at in the same statement: a hole in the receipts would be entries that nobody proved.
+    sql = """INSERT INTO receipt (organization, destination, lane, first, last, settled_at, fence, held)
+    SELECT ?, ?, ?, ?, ?, ?, ?, ? WHERE ? = coalesce((SELECT last FROM receipt
+        WHERE organization = ? AND destination = ? AND lane = ? ORDER BY first DESC LIMIT 1), -1) + 1 RETURNING first"""
+    if not fetch(tx, sql, [*row, first, organization, destination, lane]):
+        raise SettledTwiceError("this range doesn't begin at the cursor: another process settled there")
 
 
 def skip(tx: Connection, organization: str, destination: str, lane: str, size: int, now: int) -> None:
@@ -184,6 +189,15 @@ def asides(
             parameters.append(value)
     rows = run(tx, f"{sql} ORDER BY organization, destination, lane, pos LIMIT {int(limit)}", parameters)
     return [SetAside._make(row) for row in rows.fetchall()]
+
+
+def positions_aside(
+    tx: Connection, organization: str, destination: str, lane: str, first: int, last: int
+) -> set[int]:  # fmt: skip
+    """Return the positions between two, both included, that wait, were refused, or were given up."""
+    sql = """SELECT pos FROM set_aside WHERE organization = ? AND destination = ? AND lane = ?
+    AND pos BETWEEN ? AND ?"""
+    return {row[0] for row in fetch(tx, sql, [organization, destination, lane, first, last])}
 
 
 def held_by(

@@ -123,14 +123,7 @@ def _range(
 ) -> Iterator[Difference]:  # fmt: skip
     with database.read() as tx:
         expected = dict(receipts.held_by(tx, organization, destination.name, lane, first, last))
-        expected_asides = {
-            aside.pos
-            for aside in receipts.asides(
-                tx, destination=destination.name, organization=organization,
-                after=(organization, destination.name, lane, first - 1), limit=_RANGE,
-            )
-            if aside.lane == lane and aside.pos <= last
-        }  # fmt: skip
+        expected_asides = receipts.positions_aside(tx, organization, destination.name, lane, first, last)
     found = _found(destination, organization, lane, first, last)
     tally.checked += len(expected)
     tally.held += sum(map(len, found.values()))

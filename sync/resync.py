@@ -21,7 +21,7 @@ from consent.entry import Entry
 from consent.kinds import SYSTEM, Kind
 from consent.ledger import append, create_ledger, ledgers, read_lane, read_positions
 from consent.values import Record
-from sync import leases, receipts
+from sync import leases, pushing, receipts
 from sync.budgets import calls_left, seconds_per_call
 from sync.clock import database_now
 from sync.delivery import Rules, deliver
@@ -224,7 +224,7 @@ class _Resync:
 
     def _pages(self) -> Iterator[list[Entry]]:
         """Yield matching entries, each page of one lane of one ledger, in order."""
-        if self._filters.only in (Only.MISSING, Only.DRIFTED, Only.UNSETTLED):
+        if self._filters.only in (Only.MISSING, Only.DRIFTED, Only.UNSETTLED, Only.DIFFERING):
             yield from self._differing()
         elif self._filters.only is Only.REFUSED:
             yield from self._refused()
@@ -316,7 +316,7 @@ class _Resync:
             self._progress(replace(self._result))
 
     def _push(self, batch: Batch) -> Sequence[Outcome]:
-        return self._connector.push(batch)
+        return pushing.push(self._connector, self._destination.name, batch)
 
     def _settle(self, lease: leases.Lease, batch: Batch, outcomes: Sequence[Outcome]) -> None:
         first, last = batch.entries[0].pos, batch.entries[-1].pos

@@ -41,6 +41,22 @@ def status(database: Database, destinations: Sequence[Destination]) -> dict[str,
     }
 
 
+def lanes_of(database: Database, destinations: Sequence[Destination]) -> list[tuple[str, str, int, float]]:
+    """Return for each lane of each destination what lies behind its cursor, and for how long the oldest of it has.
+
+    As (destination, lane, entries, seconds).
+    """
+    told = []
+    with database.read() as tx:
+        for destination in destinations:
+            shares = owed_everywhere(tx, destination)
+            for lane in destination.lanes:
+                of_lane = [Owed(share.organization, {lane.value: share.lanes[lane.value]}) for share in shares]
+                behind = sum(share.count for share in of_lane)
+                told.append((destination.name, lane.value, behind, _oldest(tx, of_lane) or 0.0))
+    return told
+
+
 def _row(tx: Connection, destination: Destination, standing: Standing | None) -> dict[str, Any]:
     shares = owed_everywhere(tx, destination)
     behind = sum(share.count for share in shares)

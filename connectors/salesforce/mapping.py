@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from connectors.salesforce.normalize import FieldType, line, normalized, paragraph, sendable
-from consent.canonical import timestamp
+from consent.canonical import entry_id, timestamp
 from consent.entry import Entry
 from sync.port import Statement
 
@@ -45,14 +45,15 @@ HEAD_FIELDS = (
     Field("Lane__c", LINE, 16),
     Field("Pos__c", NUMBER),
     Field("Kind__c", LINE, 40),
-    Field("Conversation__c", LINE, 64),
-    Field("Version__c", NUMBER),
     Field("Occurred_At__c", MOMENT),
     # A DateTime keeps whole seconds only; these two keep the microseconds that the leaf hash was made of.
     Field("Occurred_At_Exact__c", LINE, 32),
     Field("Recorded_At__c", MOMENT),
     Field("Recorded_At_Exact__c", LINE, 32),
     Field("Leaf_Hash__c", LINE, 64),
+    # An entry may belong to no conversation.
+    Field("Conversation__c", LINE, 64),
+    Field("Version__c", NUMBER),
 )
 
 # Facts of the body by their names there. One that doesn't fit its column stands whole in Facts__c only.
@@ -116,22 +117,28 @@ _RUN_TYPE = {"type": RUN_OBJECT}
 _FACTS_BY_NAME: Mapping[str, tuple[str, int]] = MappingProxyType(
     {field.source or "": (field.name, field.length) for field in FACT_FIELDS}
 )
-_PERSONAL_LINES: Mapping[str, str] = MappingProxyType(
-    {field.source or "": field.name for field in PERSONAL_FIELDS if field.type is LINE}
-)
-_PERSONAL_PARAGRAPHS: Mapping[str, str] = MappingProxyType(
-    {field.source or "": field.name for field in PERSONAL_FIELDS if field.type is PARAGRAPH}
+# By the name of the value: the field, and whether that is of one line.
+_PERSONAL: Mapping[str, tuple[str, bool]] = MappingProxyType(
+    {field.source or "": (field.name, field.type is LINE) for field in PERSONAL_FIELDS}
 )
 
 # A query that selects two Long Text Areas gets 200 records a page instead of 2,000 (SOQL and SOSL Reference, "Change
 # the Batch Size in Queries"). So a digest is made of two halves: one over all that a query with a single Long Text
-# Area can read, the text among it, and one over the other Long Text Areas.
+# Area can read, the text among it, and one over the other Long Text Areas. Each is over JSON in the order of these
+# two: the order in which bodies and values are stored (sorted by name), so that nothing is sorted to make one.
 _TEXT = "Text__c"
-_COMPARED = tuple(field for field in ENTRY_FIELDS if field.compared)
-SWIFT_FIELDS = tuple(field for field in _COMPARED if field.type is not PARAGRAPH or field.name == _TEXT)
-SLOW_FIELDS = tuple(field for field in _COMPARED if field.type is PARAGRAPH and field.name != _TEXT)
+_STORED = (*HEAD_FIELDS, *sorted(PERSONAL_FIELDS, key=lambda field: str(field.source)),
+           *sorted(FACT_FIELDS, key=lambda field: str(field.source)), FACTS)  # fmt: skip
+SWIFT_FIELDS = tuple(field for field in _STORED if field.type is not PARAGRAPH or field.name == _TEXT)
+SLOW_FIELDS = tuple(field for field in _STORED if field.type is PARAGRAPH and field.name != _TEXT)
+_SLOW_PERSONAL = frozenset(field.name for field in SLOW_FIELDS) - {FACTS.name}
 _HALF = 8  # bytes
-_SCALARS = frozenset({str, int, bool})
+# Of each: its name, its type, whether that is a text.
+_SWIFT, _SLOW = (
+    tuple((field.name, field.type, field.type in (LINE, PARAGRAPH)) for field in fields)
+    for fields in (SWIFT_FIELDS, SLOW_FIELDS)
+)
+_KEPT_WORDS = 1000  # of one fact: `answers` and `actor` have no end
 _OPENING = b'{"attributes":{"type":"' + ENTRY_OBJECT.encode() + b'"},'
 
 
@@ -148,27 +155,29 @@ class Row(NamedTuple):
 
 def row_of(entry: Entry, portal_url: str | None = None, *, whole: bool = False) -> Row:
     """Return an entry as a record to upsert; a `whole` one also empties what stands where the entry has nothing."""
-    swift = _head(entry)
+    # This runs once for each record that leaves: what could be a call of its own is written out here and below.
+    key, facts = entry_id(entry.organization, entry.seq), entry.facts()
+    values = orjson.loads(entry.values) if entry.values else {}
+    swift = _head(entry, key)
     slow: dict[str, Any] = {}  # these two as Salesforce will keep them
-    sent: dict[str, Any] = {}  # and what is sent in another form, or isn't compared
-    facts, values = entry.facts(), entry.revealed()
-    for source, fact in facts.items():
-        if source in _FACTS_BY_NAME:
-            said = _said_once(source, fact) if type(fact) in _SCALARS else _said(source, fact, values.get(source))
-            if said is not None:
-                swift[_FACTS_BY_NAME[source][0]] = said
+    sent: dict[str, Any] = {}  # and what is sent in another form
     _add_personal(values, swift, slow, sent)
     if entry.body is not None:
         body = entry.body.decode()
         # Canonical JSON escapes all controls of ASCII but one, and begins and ends with a brace.
         slow[FACTS.name] = body if body.isascii() and "\x7f" not in body else paragraph(body)
-    if portal_url is not None:
-        sent[PORTAL_LINK.name] = f"{portal_url}/portal/entries/{swift[ENTRY_KEY]}"
+    swift_json, slow_json = orjson.dumps(swift)[:-1] + _members(facts, values) + b"}", orjson.dumps(slow)
     if whole or entry.values is None:
-        sent |= _emptied(swift.keys() | slow.keys() | sent.keys(), facts, whole=whole)
-    swift_json = orjson.dumps(swift, option=orjson.OPT_SORT_KEYS)
-    slow_json = orjson.dumps(slow, option=orjson.OPT_SORT_KEYS)
-    return Row(swift[ENTRY_KEY], _record(swift, swift_json, slow, slow_json, sent), _joined(swift_json, slow_json))
+        sent |= _emptied({**orjson.loads(swift_json), **slow, **sent}.keys(), facts, whole=whole)
+    link = b""
+    if portal_url is not None:
+        link = b"," + orjson.dumps({PORTAL_LINK.name: f"{portal_url}/portal/entries/{key}"})[1:-1]
+    if sent:
+        merged = orjson.dumps({**orjson.loads(swift_json), **orjson.loads(slow_json), **sent})
+        json = b"%b%b%b}" % (_OPENING, merged[1:-1], link)
+    else:
+        json = b"%b%b%b%b%b}" % (_OPENING, swift_json[1:-1], b"," if slow else b"", slow_json[1:-1], link)
+    return Row(key, json, _joined(swift_json, slow_json))
 
 
 def digest_of(row: Mapping[str, Any], *, slow: bool = True) -> bytes:
@@ -176,7 +185,7 @@ def digest_of(row: Mapping[str, Any], *, slow: bool = True) -> bytes:
 
     Without the `slow` fields, which weren't asked for then, it is the first 8 of these bytes.
     """
-    return _joined(_kept(row, SWIFT_FIELDS), _kept(row, SLOW_FIELDS) if slow else None)
+    return _joined(_kept(row, _SWIFT), _kept(row, _SLOW) if slow else None)
 
 
 def run_records(statement: Statement) -> list[dict[str, Any]]:
@@ -192,7 +201,7 @@ def run_records(statement: Statement) -> list[dict[str, Any]]:
             "Settled__c": settled,
             "Root__c": statement.root.hex(),
             "Checkpoint__c": statement.checkpoint,
-            "Closed_At__c": _second(statement.recorded_at // 1_000_000) + ".000Z",
+            "Closed_At__c": _times(statement.recorded_at)[0],
         }
         for lane, (size, settled) in statement.lanes.items()
     ]
@@ -203,21 +212,21 @@ def fits(text: str, length: int) -> bool:
     return len(text) * 2 <= length or (len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2) <= length
 
 
-def _head(entry: Entry) -> dict[str, Any]:
-    occurred = _second(entry.occurred_at // 1_000_000)
-    recorded = _second(entry.recorded_at // 1_000_000)
-    head = {
-        ENTRY_KEY: entry.id,
+def _head(entry: Entry, key: str) -> dict[str, Any]:
+    occurred, occurred_exactly = _times(entry.occurred_at)
+    recorded, recorded_exactly = _times(entry.recorded_at)
+    head: dict[str, Any] = {
+        ENTRY_KEY: key,
         "Organization__c": entry.organization,
         "Seq__c": entry.seq,
         "Lane__c": entry.lane,
         "Pos__c": entry.pos,
         "Kind__c": entry.kind,
         # Sent without their fractions: an org that rounds instead of cutting them would else be a second off.
-        "Occurred_At__c": f"{occurred}.000Z",
-        "Occurred_At_Exact__c": f"{occurred}.{entry.occurred_at % 1_000_000:06d}Z",
-        "Recorded_At__c": f"{recorded}.000Z",
-        "Recorded_At_Exact__c": f"{recorded}.{entry.recorded_at % 1_000_000:06d}Z",
+        "Occurred_At__c": occurred,
+        "Occurred_At_Exact__c": occurred_exactly,
+        "Recorded_At__c": recorded,
+        "Recorded_At_Exact__c": recorded_exactly,
         "Leaf_Hash__c": entry.leaf.hex(),
     }
     if entry.conversation is not None:
@@ -227,79 +236,105 @@ def _head(entry: Entry) -> dict[str, Any]:
     return head
 
 
-def _add_personal(values: Mapping[str, Any], swift: dict[str, Any], slow: dict[str, Any], sent: dict[str, Any]) -> None:
-    for source, value in values.items():
-        text = value if type(value) is str else _text(value)
-        if source in _PERSONAL_LINES:
-            if (kept := line(text)) is not None:
-                swift[_PERSONAL_LINES[source]] = kept
-        elif source in _PERSONAL_PARAGRAPHS:
-            name = _PERSONAL_PARAGRAPHS[source]
-            if (kept := paragraph(text)) is not None:
-                (swift if name == _TEXT else slow)[name] = kept
-            if kept != text:
-                sent[name] = sendable(text)
-
-
-def _record(
-    swift: Mapping[str, Any], swift_json: bytes, slow: Mapping[str, Any], slow_json: bytes, sent: Mapping[str, Any]
-) -> bytes:
-    """Return the record to send, of the parts that were made for the digest where nothing differs from them."""
-    if any(name in swift or name in slow for name in sent):
-        return _OPENING + orjson.dumps({**swift, **slow, **sent})[1:]
-    parts = [swift_json[1:-1]]
-    if slow:
-        parts.append(slow_json[1:-1])
-    if sent:
-        parts.append(orjson.dumps(sent)[1:-1])
-    return _OPENING + b",".join(parts) + b"}"
-
-
-def _kept(row: Mapping[str, Any], fields: Iterable[Field]) -> bytes:
-    # Nulls are left out: a field that is added later and empty in old records changes no digest.
-    kept = {field.name: normalized(row.get(field.name), field.type) for field in fields}
-    return orjson.dumps({name: value for name, value in kept.items() if value is not None}, option=orjson.OPT_SORT_KEYS)
-
-
-def _joined(swift: bytes, slow: bytes | None) -> bytes:
-    half = blake2b(swift, digest_size=_HALF).digest()
-    return half if slow is None else half + blake2b(slow, digest_size=_HALF).digest()
+def _times(micros: int) -> tuple[str, str]:
+    """Return a time in whole seconds, and exactly."""
+    minutes, rest = divmod(micros, 60_000_000)
+    second, fraction = divmod(rest, 1_000_000)
+    start = f"{_minute(minutes)}{second:02d}."
+    return start + "000Z", f"{start}{fraction:06d}Z"
 
 
 @lru_cache(maxsize=1024)
-def _second(seconds: int) -> str:
-    """Return a time as `2026-11-23T10:00:00`; `seconds` since 1970."""
-    days, rest = divmod(seconds, 86_400)
-    hour, rest = divmod(rest, 3600)
-    minute, second = divmod(rest, 60)
-    return f"{_day(days)}T{hour:02d}:{minute:02d}:{second:02d}"
+def _minute(minutes: int) -> str:
+    """Return a time as `2026-11-23T10:00:`; minutes since 1970."""
+    return timestamp(minutes * 60_000_000)[:17]
 
 
-@lru_cache(maxsize=256)  # few days come again and again
-def _day(days: int) -> str:
-    return timestamp(days * 86_400_000_000)[:10]
+def _add_personal(
+    values: Mapping[str, Mapping[str, Any]], swift: dict[str, Any], slow: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    for source, held in values.items():
+        if source not in _PERSONAL:
+            continue
+        name, is_line = _PERSONAL[source]
+        text = held["value"]
+        if type(text) is not str:
+            text = _text(text)
+        # isprintable is false for every control, line end and blank but U+0020: most values are kept as they are.
+        if text and text.isprintable() and text[0] != " " != text[-1]:
+            (slow if name in _SLOW_PERSONAL else swift)[name] = text
+            continue
+        kept = line(text) if is_line else paragraph(text)
+        if kept is not None:
+            (slow if name in _SLOW_PERSONAL else swift)[name] = kept
+        if not is_line and kept != text:
+            sent[name] = sendable(text)
 
 
-def _said(source: str, fact: Any, value: Any) -> str | None:
-    """Return what a fact's field says, None where it has nothing to say or has no room for it.
+def _members(facts: Mapping[str, Any], values: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """Return the JSON members of the facts that have a field and something to say, a comma before each."""
+    parts = []
+    for source, fact in facts.items():
+        words = _WORDS.get(source)
+        if words is not None:
+            kind = type(fact)  # no booleans: True and 1 are one key
+            parts.append(words[fact] if kind is str or kind is int else _member(source, fact, values.get(source)))
+    return b"".join(parts)
 
-    `value` stands beside the body where the fact is a commitment to it.
+
+def _member(source: str, fact: Any, held: Mapping[str, Any] | None) -> bytes:
+    """Return `,"Field__c":"what it says"`, or nothing where it has nothing to say or no room for it.
+
+    `held` stands among the values where the fact is a commitment to one.
     """
-    if fact is None:
-        return None
     if isinstance(fact, dict) and "commit" in fact:
-        said = None if value is None else line(_text(value))
+        fact = None if held is None else held["value"]
     elif isinstance(fact, list) and all(isinstance(part, str) for part in fact):
-        said = line(" ".join(fact))
-    else:
-        said = line(_text(fact))
-    return said if said is not None and fits(said, _FACTS_BY_NAME[source][1]) else None
+        fact = " ".join(fact)
+    name, length = _FACTS_BY_NAME[source]
+    kept = None if fact is None else line(_text(fact))
+    return b',"%b":%b' % (name.encode(), orjson.dumps(kept)) if kept is not None and fits(kept, length) else b""
 
 
-@lru_cache(maxsize=4096, typed=True)
-def _said_once(source: str, fact: str | int | bool) -> str | None:
-    """Do the same for words and numbers, which are few, and never personal."""
-    return _said(source, fact, None)
+class _Words(dict[str | int, bytes]):
+    """The members of one fact's words and numbers, which are few and come again and again, and are never personal."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self._source = source
+
+    def __missing__(self, word: str | int) -> bytes:
+        member = _member(self._source, word, None)
+        if len(self) < _KEPT_WORDS:
+            self[word] = member
+        return member
+
+
+_WORDS: Mapping[str, _Words] = MappingProxyType({source: _Words(source) for source in _FACTS_BY_NAME})
+
+
+def _kept(row: Mapping[str, Any], fields: Iterable[tuple[str, FieldType, bool]]) -> bytes:
+    kept = {}
+    for name, type_, is_text in fields:
+        value = row.get(name)
+        # Nulls are left out: a field that is added later and empty in old records changes no digest.
+        if value is None:
+            continue
+        if is_text and type(value) is str and value.isprintable() and value[:1] != " " != value[-1:]:
+            if value:
+                kept[name] = value
+        elif (normal := normalized(value, type_)) is not None:
+            kept[name] = normal
+    return orjson.dumps(kept)
+
+
+def _joined(swift: bytes, slow: bytes | None) -> bytes:
+    digest = blake2b(swift, digest_size=_HALF)
+    half = digest.digest()
+    if slow is None:
+        return half
+    digest.update(slow)
+    return half + digest.digest()
 
 
 def _text(value: Any) -> str:
@@ -312,5 +347,5 @@ def _emptied(filled: Set[str], facts: Mapping[str, Any], *, whole: bool) -> dict
     Those of an erased entry; where the record is sent `whole`, all that the entry has nothing for.
     """
     erased = {name for source, (name, _) in _FACTS_BY_NAME.items() if isinstance(facts.get(source), dict)}
-    meant = {field.name for field in _COMPARED} if whole else erased | {field.name for field in PERSONAL_FIELDS}
+    meant = {field.name for field in _STORED} if whole else erased | {field.name for field in PERSONAL_FIELDS}
     return dict.fromkeys(sorted(meant - filled))

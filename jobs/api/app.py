@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from consent.database import Database, DatabaseError, explain
 from jobs.api.consents import consent_router
@@ -19,6 +20,7 @@ from jobs.api.health import health_routes
 from jobs.api.imports import import_router
 from jobs.api.keys import Keys, Token
 from jobs.api.messages import message_routes
+from jobs.api.organizations import organization_router
 from jobs.api.queries import query_router
 from jobs.api.reviews import review_router
 from jobs.web.problems import ProblemError, problem
@@ -26,6 +28,7 @@ from sync.intake import Intake
 
 log = structlog.get_logger()
 
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 _WORDS = {404: "There is nothing at this path.", 405: "This path doesn't take this method."}
 
@@ -39,16 +42,18 @@ def create_app(
     routers: Sequence[APIRouter] = (),
     is_stopping: Callable[[], bool] = lambda: False,
     stalled: Callable[[], Sequence[str]] = list,
+    metrics: Callable[[], bytes] | None = None,
 ) -> FastAPI:
     """Put the routes together; `routers` are the portal's."""
     # No pages of FastAPI's own: they would load scripts from elsewhere.
     app = FastAPI(title="Assent", docs_url=None, redoc_url=None, redirect_slashes=False)
     app.router.routes.extend(message_routes(intake))
-    app.router.routes.extend(health_routes(database, is_stopping, stalled))
+    app.router.routes.extend(health_routes(database, is_stopping, stalled, metrics))
     app.include_router(query_router(database))
     app.include_router(consent_router(database))
     app.include_router(import_router(database, intake))
     app.include_router(review_router(database, intake))
+    app.include_router(organization_router(database))
     for router in routers:
         app.include_router(router)
     app.add_middleware(Guard, keys=Keys(database, token, _now), max_body_bytes=max_body_bytes)
@@ -62,6 +67,14 @@ def create_app(
     return app
 
 
+def _methods(app: FastAPI, request: Request) -> list[str]:
+    """Return the methods that a path takes, of all its routes: each route knows its own only."""
+    asked = [(method, {**request.scope, "method": method}) for method in _METHODS]
+    return [
+        method for method, scope in asked if any(route.matches(scope)[0] is Match.FULL for route in app.routes)
+    ]  # fmt: skip
+
+
 def _now() -> int:
     return time.time_ns() // 1_000
 
@@ -72,8 +85,10 @@ def _answer_errors(app: FastAPI, max_body_bytes: int) -> None:
         return problem(error)
 
     @app.exception_handler(HTTPException)
-    async def _http(_request: Request, error: HTTPException) -> Response:
+    async def _http(request: Request, error: HTTPException) -> Response:
         status = error.status_code
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            error.headers = {"allow": ", ".join(_methods(app, request))}
         code = _CODES.get(status, HTTPStatus(status).name.lower())
         detail = _WORDS.get(status, HTTPStatus(status).phrase)
         return problem(ProblemError(status, code, detail, headers=error.headers))

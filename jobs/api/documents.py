@@ -11,6 +11,9 @@ def described(document: dict[str, Any]) -> dict[str, Any]:
         if path.startswith("/v1/"):
             for operation in operations.values():
                 operation["security"] = [{"token": []}]
+                if "requestBody" in operation:
+                    for status in ("400", "413"):
+                        operation["responses"].setdefault(status, _problem(_WORDS[int(status)]))
     document["paths"] |= {
         "/v1/messages": {"post": _taking("Take one message.", _MESSAGE, _ANSWER, 409)},
         "/v1/messages/batch": {"post": _taking("Take up to 1,000 messages and events.", _BATCH, _ANSWERS)},
@@ -95,7 +98,12 @@ _CHANGED: dict[str, Any] = {
         "entries": _TEXTS,
     },
 }
-_BATCH: dict[str, Any] = {"type": "array", "maxItems": 1000, "items": {"anyOf": [_MESSAGE, _EVENT]}}
+#: Whatever an item is, it is answered in its place.
+_BATCH: dict[str, Any] = {
+    "type": "array",
+    "maxItems": 1000,
+    "items": {"description": "a message or an event; what is neither is answered with its error in its place"},
+}
 _FAULT: dict[str, Any] = {
     "type": "object",
     "properties": {"id": {"type": ["string", "null"]}, "error": {"type": "object"}},
@@ -105,6 +113,7 @@ _ANSWERS: dict[str, Any] = {"type": "array", "items": {"anyOf": [_ANSWER, _CHANG
 _WORDS = {
     400: "The body is no JSON",
     401: "No token",
+    403: "The token lacks the scope",
     409: "The same id with another content",
     413: "Too large",
     422: "A message that can't be taken",
@@ -120,7 +129,7 @@ def _taking(summary: str, body: dict[str, Any], answer: dict[str, Any], *others:
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
         "responses": {
             "200": {"description": "Durable", "content": {"application/json": {"schema": answer}}},
-            **{str(status): _problem(_WORDS[status]) for status in (400, 401, 413, 422, 503, *others)},
+            **{str(status): _problem(_WORDS[status]) for status in (400, 401, 403, 413, 422, 503, *others)},
         },
     }
 

@@ -1,4 +1,7 @@
-"""`/livez` and `/readyz`: the process is alive; its database and schema are fine. Never the destinations."""
+"""`/livez`, `/readyz`, `/metrics`: the process is alive; its database and schema are fine; what Prometheus reads.
+
+Readiness never asks the destinations: texts are taken while all of them are away.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -14,13 +17,17 @@ from consent.database import Database, DatabaseError
 from jobs.web.problems import ProblemError, problem
 from sync.migrate import SchemaError, require
 
+#: https://prometheus.io/docs/instrumenting/exposition_formats/
+_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
 log = structlog.get_logger()
 
 
 def health_routes(
-    database: Database, is_stopping: Callable[[], bool], stalled: Callable[[], Sequence[str]] = list
-) -> list[Route]:
-    """Return both routes; they need no token. `stalled` names the jobs of this process that give no sign of life."""
+    database: Database, is_stopping: Callable[[], bool], stalled: Callable[[], Sequence[str]] = list,
+    metrics: Callable[[], bytes] | None = None,
+) -> list[Route]:  # fmt: skip
+    """Return the routes; they need no token. `stalled` names the jobs of this process that give no sign of life."""
 
     async def livez(_request: Request) -> Response:
         return _ok({"status": "alive"})
@@ -41,7 +48,13 @@ def health_routes(
             return problem(ProblemError(503, "stalled", told))
         return _ok({"status": "ready"})
 
-    return [Route("/livez", livez), Route("/readyz", readyz)]
+    async def told(_request: Request) -> Response:
+        assert metrics is not None
+        # It reads the database: never in the loop that takes texts.
+        return Response(await run_in_threadpool(metrics), media_type=_PROMETHEUS, headers={"cache-control": "no-store"})
+
+    routes = [Route("/livez", livez), Route("/readyz", readyz)]
+    return routes if metrics is None else [*routes, Route("/metrics", told)]
 
 
 def _ok(told: dict[str, str]) -> Response:

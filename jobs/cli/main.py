@@ -23,6 +23,8 @@ from jobs.cli import (
     salesforce,
     starting,
     taking,
+    tokens,
+    users,
     wording,
 )
 from jobs.cli.shared import Config, Json
@@ -63,7 +65,7 @@ def _root(
 
 _FAMILIES = (
     starting, taking, importing, delivering, refusing, exporting, holding, ledgers, organizing,
-    wording, consenting, reviewing,
+    wording, consenting, reviewing, users, tokens,
 )  # fmt: skip
 for _family in _FAMILIES:
     _family.register(app)

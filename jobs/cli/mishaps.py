@@ -32,6 +32,9 @@ def _library(error: Exception) -> tuple[Exit, list[str]]:
     from consent.database import DatabaseError, explain
     from consent.organizations import ForbiddenError, SettingError
     from consent.reviews import NoReviewError, ReviewClosedError
+    from jobs.access.passwords import PasswordError
+    from jobs.access.tokens import TokenError
+    from jobs.access.users import UserError
     from jobs.asking import QuestionError
     from sync.migrate import SchemaError
     from sync.port import SuspendedError, TransientError
@@ -40,7 +43,9 @@ def _library(error: Exception) -> tuple[Exit, list[str]]:
     match error:
         case ForbiddenError() | ReviewClosedError():
             return Exit.POLICY, [str(error)]
-        case SettingError() | QuestionError() | NoReviewError():
+        case PasswordError():
+            return Exit.POLICY, [str(error)]
+        case SettingError() | QuestionError() | NoReviewError() | UserError() | TokenError():
             return Exit.USAGE, [str(error)]
         case SchemaError():
             return Exit.SETTINGS, [str(error)]

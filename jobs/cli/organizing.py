@@ -14,7 +14,7 @@ from jobs.cli.shared import Config, Json, Limit, group, now, print_lines, print_
 from jobs.exits import Exit, Problem
 
 org = group("Organizations: a main one has its own ledger; others stand below it.")
-feature = group("Features that are switched for a main organization's whole account.")
+feature = group("Features: switched for the whole account; a sub-organization may be stricter.")
 line = group("Lines: which number is whose.")
 
 OrgId = Annotated[str, typer.Argument(metavar="ORG", help="An organization's id.")]
@@ -58,10 +58,11 @@ def list_organizations(
     """Print organizations and the settings in force, by id."""
     from consent.organizations import organizations
     from jobs.build import assembled
+    from jobs.organizing import told_organization
 
     with assembled(config) as parts, parts.database.read() as tx:
         found = [one for one in organizations(tx, main) if one.id > after][:limit]
-        rows = [_row(tx, one) for one in found]
+        rows = [told_organization(tx, one) for one in found]
     if as_json:
         print_lines(rows)
         return
@@ -82,10 +83,11 @@ def create(
     """Make an organization; a main one gets a ledger of its own."""
     from consent.organizations import create_organization
     from jobs.build import assembled, host_actor
+    from jobs.organizing import told_organization
 
     with assembled(config) as parts, parts.database.write() as tx:
         made = create_organization(tx, org_id, name, parent=parent, actor=host_actor(), now=now())
-        row = _row(tx, made)
+        row = told_organization(tx, made)
     if as_json:
         print_object(row)
     else:
@@ -106,10 +108,11 @@ def set_organization(
     """Set what an organization decides for itself; it rules from the next message on, in every process."""
     from consent.organizations import organization, set_setting
     from jobs.build import assembled, host_actor
+    from jobs.organizing import told_organization
 
     with assembled(config) as parts, parts.database.write() as tx:
         set_setting(tx, org_id, key.value, value, actor=host_actor(), now=now())
-        row = _row(tx, organization(tx, org_id))
+        row = told_organization(tx, organization(tx, org_id))
     if as_json:
         print_object(row)
     else:
@@ -121,12 +124,10 @@ def list_features(org_id: OrgId, config: Config = None, as_json: Json = False) -
     """Print what is switched on for an organization; an opt-in service that was not ordered isn't shown."""
     from jobs.asking import found_organization
     from jobs.build import assembled
+    from jobs.organizing import told_features
 
     with assembled(config) as parts, parts.database.read() as tx:
-        one, policy = found_organization(tx, org_id)
-        row = _row(tx, one)
-    told = {"sms_opt_in": "on" if row["mode"] == "consent" else "off", "mode": row["mode"]} if policy.capability else {}
-    told["group_messaging"] = row["group_messaging"]
+        told = told_features(found_organization(tx, org_id)[1])
     if as_json:
         print_lines({"org": org_id, "feature": name, "value": value} for name, value in told.items())
     else:
@@ -141,7 +142,7 @@ def set_feature(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Switch SMS Opt-In or group messaging, which exclude each other, for the whole account."""
+    """Switch SMS Opt-In or group messaging, which exclude each other; a sub-organization may only be stricter."""
     from consent import organizations
     from consent.values import Mode
     from jobs.build import assembled, host_actor
@@ -172,20 +173,12 @@ def list_lines(
     from consent.canonical import timestamp
     from jobs.asking import found_organization
     from jobs.build import assembled
+    from jobs.organizing import told_line
 
     with assembled(config) as parts, parts.database.read() as tx:
         one, policy = found_organization(tx, org_id)
         found = lines.list_lines(tx, one.main, sub_organization=policy.sub_organization, after=after, limit=limit)
-    rows = [
-        {
-            "org": known.sub_organization or one.main,
-            "line": known.line,
-            "employee": {"id": known.employee_id, "name": known.employee_name},
-            "since": timestamp(known.since),
-            "registered": known.registered,
-        }
-        for known in found
-    ]
+    rows = [told_line(known, one.main) for known in found]
     if as_json:
         print_lines(rows)
         return
@@ -228,27 +221,6 @@ def set_line(
 
 
 line.command("import")(import_lines)
-
-
-def _row(tx: Any, one: Any) -> dict[str, Any]:
-    """Return an organization with the settings in force, in the words that set them."""
-    from consent.organizations import read_policies
-
-    policy = read_policies(tx, one.main)[one.id]
-    return {
-        "id": one.id,
-        "main": one.main,
-        "parent": one.parent,
-        "name": one.name,
-        "mode": policy.mode.value,
-        "group_messaging": "on" if policy.group_messaging else "off",
-        "capability": "ordered" if policy.capability else "not_ordered",
-        "opt_out_scope": policy.scope.value,
-        "default_region": policy.default_region,
-        "languages": list(policy.languages),
-        "held_inbound": policy.held_inbound,
-        "blocked_outbound": policy.blocked_outbound,
-    }
 
 
 def _plain(value: Any) -> Any:

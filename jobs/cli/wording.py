@@ -36,9 +36,10 @@ def register(root: typer.Typer) -> None:
 def list_templates(org_id: OrgId, language: Language = None, config: Config = None, as_json: Json = False) -> None:
     """Print every text that is in force, by its name on the vendor's page."""
     from consent.templates import TEMPLATE_NAMES
+    from jobs.organizing import told_template
 
     policy = _policy(org_id, config)
-    rows = [_told(policy, key, language) | {"name": name} for key, name in TEMPLATE_NAMES.items()]
+    rows = [told_template(policy, key, language) for key in TEMPLATE_NAMES]
     if as_json:
         print_lines(rows)
     else:
@@ -48,7 +49,9 @@ def list_templates(org_id: OrgId, language: Language = None, config: Config = No
 @template.command()
 def show(org_id: OrgId, key: Key, language: Language = None, config: Config = None, as_json: Json = False) -> None:
     """Print one text that is in force."""
-    row = _told(_policy(org_id, config), _known(key), language)
+    from jobs.organizing import told_template
+
+    row = told_template(_policy(org_id, config), _known(key), language)
     if as_json:
         print_object(row)
     else:
@@ -97,9 +100,11 @@ def preview(
 
     policy = _policy(org_id, config)
     spoken = policy.language_of(language)
-    text = render(policy.template(_known(key), spoken), {
+    template = policy.template(_known(key), spoken)
+    opt_in, opt_out = policy.shown(template, spoken)
+    text = render(template, {
         EMPLOYEE_NAME: clean_name(employee, policy.name), ORGANIZATION: policy.name,
-        OPT_IN_TEXT: policy.opt_in(spoken), OPT_OUT_TEXT: policy.opt_out(spoken), REASON: "the number is a landline",
+        OPT_IN_TEXT: opt_in, OPT_OUT_TEXT: opt_out, REASON: "the number is a landline",
     })  # fmt: skip
     count = segments(text)
     if as_json:
@@ -112,20 +117,9 @@ def preview(
 @keyword.command("list")
 def list_keywords(org_id: OrgId, config: Config = None, as_json: Json = False) -> None:
     """Print the words that are live, the shown one first; the floor can't be removed and is always accepted."""
-    from consent.replies import DEFAULT_OPT_OUT, FLOOR, HELP_WORDS
+    from jobs.organizing import told_keywords
 
-    policy = _policy(org_id, config)
-    own = policy.keywords
-    rows: list[dict[str, Any]] = []
-    for language in policy.languages:
-        shown = policy.opt_out(language)
-        more = [word for word in own.get("opt_out", {}).get(language, ()) if word != shown]
-        rows += [
-            {"use": "opt_in", "language": language, "shown": policy.opt_in(language), "also": []},
-            {"use": "opt_out", "language": language, "shown": shown, "also": [*more, *FLOOR, *DEFAULT_OPT_OUT]},
-            {"use": "help", "language": language, "shown": HELP_WORDS[0].upper(),
-             "also": [*own.get("help", {}).get(language, ()), *HELP_WORDS[1:]]},
-        ]  # fmt: skip
+    rows = told_keywords(_policy(org_id, config))
     if as_json:
         print_lines(rows)
     else:
@@ -172,17 +166,6 @@ def _policy(org_id: str, config: Config) -> Any:
 
     with assembled(config) as parts, parts.database.read() as tx:
         return found_organization(tx, org_id)[1]
-
-
-def _told(policy: Any, key: str, language: str | None) -> dict[str, Any]:
-    found = policy.template(key, policy.language_of(language))
-    return {
-        "key": key,
-        "language": found.language,
-        "version": found.version,
-        "sha256": found.sha256,
-        "text": found.text,
-    }
 
 
 def _known(key: str) -> str:

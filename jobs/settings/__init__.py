@@ -2,6 +2,7 @@
 
 from jobs.settings.faults import Fault, SettingsError
 from jobs.settings.models import (
+    AlertsSettings,
     ArchiveSettings,
     DatabaseSettings,
     DeliverySettings,
@@ -15,6 +16,7 @@ from jobs.settings.models import (
 from jobs.settings.read import Loaded, load_settings
 
 __all__ = [
+    "AlertsSettings",
     "ArchiveSettings",
     "DatabaseSettings",
     "DeliverySettings",

@@ -8,7 +8,16 @@ paths count from the settings file's folder.
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    field_validator,
+)
 
 from consent.kinds import Lane
 
@@ -16,6 +25,14 @@ from consent.kinds import Lane
 def _listed(value: Any) -> Any:
     # The environment has no lists: `consent,audit` is one there.
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _scheduled(value: str) -> str:
+    if value:
+        from jobs.schedules import trigger_of
+
+        trigger_of(value)
+    return value
 
 
 OrganizationId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{2,32}$")]
@@ -32,6 +49,8 @@ DatabaseUrl = Annotated[
     StringConstraints(pattern=r"^(sqlite:///.+|postgresql(\+psycopg)?://.*)$"),
     Field(examples=["sqlite:///var/assent.db", "postgresql://assent@db.example.com/assent"]),
 ]
+MailAddress = Annotated[str, StringConstraints(pattern=r"^[^@\s<>,]+@[^@\s<>,]+$")]
+Schedule = Annotated[str, AfterValidator(_scheduled)]
 Seconds = Annotated[float, Field(gt=0, le=31 * 24 * 3600)]
 
 
@@ -56,12 +75,26 @@ class ServerSettings(Section):
 
     host: str = Field(default="127.0.0.1", min_length=1, description="the address to listen on; loopback by default")
     port: int = Field(default=8080, ge=0, le=65535, description="0 takes any free port")
+    public_url: HttpUrl | None = Field(
+        default=None,
+        description="what browsers and providers reach this server by, where a proxy stands in front",
+        examples=["https://assent.bank.example"],
+    )
     token: SecretStr | None = Field(default=None, description="what API callers send as bearer token", min_length=16)
     token_file: Path | None = None
     portal_secret: SecretStr | None = Field(default=None, description="signs what the portal destination sends here")
     portal_secret_file: Path | None = None
     portal_database_url: DatabaseUrl | None = Field(
         default=None, description="the portal's own database; default: the one above"
+    )
+    twilio_auth_token: SecretStr | None = Field(default=None, description="Twilio signs its webhooks with it")
+    twilio_auth_token_file: Path | None = None
+    whatsapp_app_secret: SecretStr | None = Field(default=None, description="Meta signs WhatsApp's webhooks with it")
+    whatsapp_app_secret_file: Path | None = None
+    whatsapp_verify_token: SecretStr | None = Field(default=None, description="what was typed into Meta's form")
+    whatsapp_verify_token_file: Path | None = None
+    webhook_organization: OrganizationId | None = Field(
+        default=None, description="whose texts to lines that nobody registered are; default: the only one there is"
     )
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, description="a larger request is refused with 413")
     shutdown_seconds: Seconds = Field(default=20.0, description="how long requests at work may take after SIGTERM")
@@ -96,36 +129,67 @@ class DeliverySettings(Section):
 
 
 class JobsSettings(Section):
-    """When the scheduler ticks; an empty string switches a job off. Times are UTC."""
+    """When jobs run: an interval (`30s`, `10m`, `6h`, `1d`) or a cron line, in UTC; an empty string: never."""
 
-    deliver_seconds: Seconds = Field(default=30.0, description="the safety net: wakes the workers whatever happened")
-    reconcile: str = Field(default="0 3 * * *", description="minute hour day month weekday", examples=["0 3 * * *"])
-    archive: str = Field(
+    deliver: Schedule = Field(
+        default="30s", description="the safety net: looks for what is owed and for what is due again, whatever happened"
+    )
+    reconcile: Schedule = Field(
+        default="0 3 * * *", description="reads back what destinations hold", examples=["0 3 * * *", "6h"]
+    )
+    verify: Schedule = Field(
+        default="0 5 * * 0", description="checks every hash of the ledgers again", examples=["0 5 * * 0"]
+    )
+    archive: Schedule = Field(
         default="10 * * * *",
         description="carries locks and legal holds to archives, and sends again what they don't acknowledge",
         examples=["10 * * * *"],
     )
-    dispose: str = Field(
+    dispose: Schedule = Field(
         default="30 4 * * *",
         description="disposes of what is past its retention and under no hold",
         examples=["30 4 * * *"],
     )
+    housekeeping: Schedule = Field(
+        default="20 4 * * *", description="clears away what nobody needs any more", examples=["20 4 * * *"]
+    )
+    watch: Schedule = Field(default="30s", description="looks for what [alerts] tells people of")
     stalled_seconds: Seconds = Field(
         default=600.0, description="a job without a sign of life for so long shows in /readyz"
     )
-
-    @field_validator("reconcile", "archive", "dispose")
-    @classmethod
-    def _is_cron(cls, value: str) -> str:
-        if value:
-            from apscheduler.triggers.cron import CronTrigger
-
-            CronTrigger.from_crontab(value, "UTC")
-        return value
+    health_port: int | None = Field(
+        default=None, ge=0, le=65535,
+        description="where `serve --jobs-only` answers /livez, /readyz and /metrics; default: nowhere",
+    )  # fmt: skip
 
 
 class AlertsSettings(Section):
-    """Whom to tell."""
+    """Whom to tell of trouble, once when it starts and once when it is over; and what counts as trouble."""
+
+    mail_to: Annotated[tuple[MailAddress, ...], BeforeValidator(_listed)] = Field(
+        default=(), description="who gets a mail", examples=[["ops@bank.example"]]
+    )
+    mail_from: MailAddress | None = Field(default=None, examples=["assent@bank.example"])
+    smtp_host: str | None = Field(default=None, min_length=1)
+    smtp_port: int | None = Field(default=None, ge=1, le=65535, description="default: 587, with `tls` 465")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(default="starttls", description="`none` on trusted wires")
+    smtp_username: str | None = Field(default=None, min_length=1)
+    smtp_password: SecretStr | None = None
+    smtp_password_file: Path | None = None
+    webhook_url: str | None = Field(
+        default=None, pattern=r"^https?://[^\s@]+$", description="gets a POST, signed as Standard Webhooks says",
+        examples=["https://hooks.example/assent"],
+    )  # fmt: skip
+    webhook_secret: SecretStr | None = Field(default=None, description="as whsec_...; at least 24 random bytes")
+    webhook_secret_file: Path | None = None
+    ca_bundle: Path | None = Field(default=None, description="an own CA's certificates for both, PEM")
+    consent_seconds: Seconds = Field(
+        default=300.0, description="a decision that hasn't reached a destination after so long is trouble"
+    )
+    disk_free_percent: float = Field(default=10.0, ge=0, le=100, description="less is trouble")
+    quota_percent: float = Field(default=90.0, gt=0, le=100, description="more of a day's API calls used is trouble")
+    certificate_days: float = Field(default=14.0, ge=0, description="a certificate that expires sooner is trouble")
+    clear_seconds: float = Field(default=60.0, ge=0, description="what wasn't seen for so long is over")
 
 
 class EvidenceSettings(Section):

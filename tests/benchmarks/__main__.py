@@ -12,11 +12,12 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
+from tests.benchmarks.bench_archive import archive, export
 from tests.benchmarks.bench_bookkeeping import bookkeeping
 from tests.benchmarks.bench_engine import engine
 from tests.benchmarks.bench_http import http
 from tests.benchmarks.bench_intake import decisions, lone
-from tests.benchmarks.bench_receivers import archive, portal
+from tests.benchmarks.bench_receivers import portal
 from tests.benchmarks.bench_salesforce import salesforce
 from tests.benchmarks.bench_world import FULL, QUICK, Result, Scale, Store, stores
 
@@ -30,6 +31,7 @@ ONCE: dict[str, Callable[[Store, Scale], Iterator[Result]]] = {
     "engine": engine,
     "salesforce": salesforce,
     "archive": archive,
+    "export": export,
     "portal": portal,
     "http": http,
 }

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from itertools import count
+from typing import NamedTuple
 
 from consent.database import Database
 from consent.kinds import Lane
@@ -69,8 +70,17 @@ def bookkeeping(store: Store, scale: Scale) -> Iterator[Result]:
                     yield Result(subject, f"{entries:,} entries", "", middle(rates), "entries/s", floor)
 
 
-def deliver_all(database: Database, connector: Connector, lanes: Sequence[Lane] = tuple(Lane)) -> tuple[int, float]:
-    """Deliver a whole ledger to a destination that is new; return how many entries that were, and the seconds."""
+class Delivered(NamedTuple):
+    """What a delivery took."""
+
+    entries: int
+    seconds: float
+    #: Of processor time.
+    processor: float
+
+
+def deliver_all(database: Database, connector: Connector, lanes: Sequence[Lane] = tuple(Lane)) -> Delivered:
+    """Deliver a whole ledger to a destination that is new."""
     destination = Destination(f"bench-{next(_NUMBERS)}", connector, tuple(lanes), frozenset([ORGANIZATION]))
     register(database, [destination])
     rules = Rules()
@@ -80,13 +90,13 @@ def deliver_all(database: Database, connector: Connector, lanes: Sequence[Lane] 
     if lease is None:
         raise RuntimeError("somebody else holds the lease of a new destination")
     with undisturbed():
-        started = time.perf_counter()
+        started, worked = time.perf_counter(), time.process_time()
         tenure = deliver(database, destination, lease, keeper, rules, threading.Event())
-        seconds = time.perf_counter() - started
+        seconds, worked = time.perf_counter() - started, time.process_time() - worked
     keeper.end()
     if tenure.end is not End.IDLE or tenure.refused or tenure.set_aside:
         raise RuntimeError(f"the delivery ended as {tenure.end.name}: {tenure.code} {tenure.advice}")
-    return tenure.settled, seconds
+    return Delivered(tenure.settled, seconds, worked)
 
 
 @contextmanager
@@ -101,5 +111,5 @@ def foreign_snapshot(database: Database) -> Iterator[None]:
 
 
 def _rate(database: Database, batch: int) -> float:
-    settled, seconds = deliver_all(database, Nowhere(Capacity(batch=batch)))
-    return settled / seconds
+    delivered = deliver_all(database, Nowhere(Capacity(batch=batch)))
+    return delivered.entries / delivered.seconds

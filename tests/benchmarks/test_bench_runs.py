@@ -11,11 +11,12 @@ from consent.conversations import conversation_table
 from consent.database import Database, run
 from consent.ledger import entry_table, head_table
 from sync.group import inbox_table
+from tests.benchmarks.bench_archive import archive, export
 from tests.benchmarks.bench_bookkeeping import bookkeeping, deliver_all, foreign_snapshot
 from tests.benchmarks.bench_driver import commits_of, write_again
 from tests.benchmarks.bench_http import http
 from tests.benchmarks.bench_intake import concurrently, decisions, in_batches, lone
-from tests.benchmarks.bench_receivers import archive, portal
+from tests.benchmarks.bench_receivers import portal
 from tests.benchmarks.bench_salesforce import salesforce
 from tests.benchmarks.bench_world import TINY, Store, conversations, fill, in_turns, sqlite_store
 
@@ -86,14 +87,14 @@ def test_every_entry_is_delivered_while_a_snapshot_is_held_open(store):
         memory = MemoryConnector()
         if database.is_postgres:
             with foreign_snapshot(database):
-                settled, _ = deliver_all(database, memory)
+                settled = deliver_all(database, memory).entries
         else:
-            settled, _ = deliver_all(database, memory)
+            settled = deliver_all(database, memory).entries
 
     assert settled == len(memory.ids()) == written + 2  # the organization and its mode are entries, too
 
 
-@pytest.mark.parametrize("measure", [salesforce, archive, portal, http])
+@pytest.mark.parametrize("measure", [salesforce, archive, export, portal, http])
 def test_what_goes_over_a_wire_or_to_a_disk_is_measured(measure, sqlite):
     results = list(measure(sqlite, TINY))
 

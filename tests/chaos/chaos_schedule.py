@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 from connectors.archive.verify import verify_archive
 from consent.replay import replay
@@ -79,7 +80,8 @@ def play(stage: Stage, seed: int, *, meddle: Callable[[World], None] | None = No
                 meddle(world)
             _audit(world, told)
         except (NotStruckError, TimeoutError) as error:
-            told.wrong.append(f"{type(error).__name__}: {error}")
+            places = status(world.database, world.parts.destinations)["destinations"]
+            told.wrong.append(f"{type(error).__name__}: {error} {places}")
         finally:
             stage.portal.heal()
             stage.control.disarm()
@@ -100,12 +102,18 @@ def _heal(world: World, told: Told) -> None:
     if world.ask("SELECT count(*) FROM set_aside WHERE state = 'refused'"):
         world.run("refused", "retry")
 
+    left: list[dict[str, Any]] = []
+
     def is_through() -> bool:
         world.run("sync")
         rows = status(world.database, world.parts.destinations)["destinations"]
-        return all(row["owed"] == row["set_aside"] == row["refused"] == 0 for row in rows)
+        left[:] = [row for row in rows if row["owed"] or row["set_aside"] or row["refused"]]
+        return not left
 
-    wait_until(is_through)
+    try:
+        wait_until(is_through)
+    except TimeoutError as error:
+        raise TimeoutError(f"a minute after healing is left: {left}") from error
 
 
 def _audit(world: World, told: Told) -> None:

@@ -66,7 +66,7 @@ class World:
         straight, through = urls
         self.config = self._settings(folder / "settings.toml", straight)
         self._hosts_config = self._settings(folder / "hosts.toml", through)
-        self.parts = Parts(load_settings(self.config))
+        self.parts = Parts(load_settings(self.config, {}))
         self.database = self.parts.database
         self.parts.prepare()
         with self.database.write() as tx:

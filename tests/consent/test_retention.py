@@ -16,6 +16,7 @@ from consent.retention import (
     KEPT,
     YEAR_DAYS,
     dispose,
+    kept_until,
     ranges,
     read_period,
     read_periods,
@@ -326,3 +327,26 @@ def test_numbers_are_told_as_ranges():
     assert ranges([]) == []
     assert ranges([0, 1, 2, 4, 7, 8]) == [(0, 2), (4, 4), (7, 8)]
     assert json.loads(json.dumps(ranges([3]))) == [[3, 3]]
+
+
+def test_a_store_that_locks_is_told_until_when_and_the_clock_runs_from_the_last_text(told):
+    every = [one for one in entries(told, "acme") if one.lane == "consent"]
+    chatty = [one for one in every if one.revealed().get("contact") == BO]
+    last_text = max(
+        one.recorded_at for one in entries(told, "acme")
+        if one.conversation == chatty[0].conversation and one.kind in ("message", "auto_message")
+    )  # fmt: skip
+
+    with told.read() as tx:
+        of_bo = kept_until(tx, "acme", "consent", chatty[0].pos, chatty[0].pos)
+        of_messages = kept_until(tx, "acme", "messages", 0, 0)
+        of_settings = kept_until(tx, "acme", "audit", 0, 0)
+        first = next(one for one in entries(told, "acme") if one.lane == "messages")
+
+    assert chatty[0].recorded_at <= last_text
+    assert of_bo == last_text + DEFAULT_DAYS * DAY
+    assert of_messages == first.recorded_at + DEFAULT_DAYS * DAY  # a text is kept from its own record on
+    assert of_settings == entries(told, "acme")[-1].recorded_at + DEFAULT_DAYS * DAY
+    take(told, text("Are you still there?", sender="employee", contact=1, at=900))
+    with told.read() as tx:
+        assert kept_until(tx, "acme", "consent", chatty[0].pos, chatty[0].pos) > of_bo

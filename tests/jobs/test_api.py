@@ -49,14 +49,14 @@ class Api:
 
 
 @contextmanager
-def served(url):
-    """Serve an organization's API from a database, with all that is logged kept."""
+def served(url, more=lambda database, intake: ()):
+    """Serve an organization's API from a database, with all that is logged kept; `more` gives more routers."""
     database = open_database(url)
     with database.write() as tx:
         create_organization(tx, "acme", "Acme Bank", parent=None, actor="test", now=1)
         set_feature(tx, "acme", "sms_opt_in", True, actor="test", now=1)
     intake = Intake(database)
-    app = create_app(database, intake, Token(TOKEN), max_body_bytes=LIMIT)
+    app = create_app(database, intake, Token(TOKEN), max_body_bytes=LIMIT, routers=more(database, intake))
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none"))
     logged = io.StringIO()
@@ -68,6 +68,7 @@ def served(url):
         time.sleep(0.005)
 
     api = Api(f"http://127.0.0.1:{listener.getsockname()[1]}", logged)
+    api.database = database
     try:
         yield api
     finally:

@@ -10,16 +10,21 @@ import requests
 TOKEN = "a-token-of-enough-letters"
 
 
+def lines_until(running, event):
+    """Return the log line of an event that comes."""
+    while True:
+        line = running.stderr.readline()
+        assert line, "it ended before that"
+        told = json.loads(line)
+        if told["event"] == event:
+            return told
+
+
 @contextmanager
 def serving(place, *options):
     running = place.start("serve", "--port", "0", *options, ASSENT_SERVER__TOKEN=TOKEN)
     try:
-        url = None
-        while url is None:
-            line = running.stderr.readline()
-            assert line, "it ended before it served"
-            url = json.loads(line).get("url")
-        yield running, url
+        yield running, lines_until(running, "server.started")["url"]
     finally:
         running.kill()
         running.communicate()

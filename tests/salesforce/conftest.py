@@ -21,7 +21,8 @@ NOON = 1_795_428_000_000_000
 
 
 @pytest.fixture(scope="session")
-def org_address(tmp_path_factory):
+def org_ready(tmp_path_factory):
+    """The ready file of an org that runs."""
     state = tmp_path_factory.mktemp("org")
     ready = state / "ready.json"
     process = subprocess.Popen(
@@ -34,16 +35,31 @@ def org_address(tmp_path_factory):
         while not ready.exists():
             assert process.poll() is None, "the stand-in ended before it was ready"
             time.sleep(0.02)
-        yield json.loads(ready.read_text())
+        yield ready
     finally:
         process.terminate()
         process.wait()
 
 
+@pytest.fixture(scope="session")
+def org_address(org_ready):
+    return json.loads(org_ready.read_text())
+
+
+@pytest.fixture(scope="module")
+def empty_org(org_address):
+    """The control address of an org that is empty when a module's tests begin."""
+    return _emptied(org_address)
+
+
 @pytest.fixture
 def org(org_address):
     """The control address of an empty org in which nothing is armed."""
-    control = Control(org_address["control_url"])
+    return _emptied(org_address)
+
+
+def _emptied(address):
+    control = Control(address["control_url"])
     control.reset(rows=True)
     return control
 

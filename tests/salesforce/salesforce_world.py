@@ -13,17 +13,6 @@ OBJECT = "Assent_Entry__c"
 RULES = Rules(lease_seconds=5.0)
 
 
-def fill(database, texts, organization="acme"):
-    """Write one automatic message for each text."""
-    with database.write() as tx:
-        create_ledger(tx, organization)
-    texts = list(texts)
-    for at in range(0, len(texts), 1000):
-        records = [record(at + number, text) for number, text in enumerate(texts[at : at + 1000])]
-        with database.write() as tx:
-            append(tx, organization, records, NOON)
-
-
 def record(number, text):
     facts = {
         "to": "contact", "template": "mo.request.contact", "template_version": 1, "template_sha256": "0" * 64,
@@ -36,6 +25,22 @@ def record(number, text):
         "text": text,
     }
     return Record(Kind.AUTO_MESSAGE, NOON + number * 1_234_567, facts, values, f"{number:024x}", 1)
+
+
+def short_record(number, text):
+    """A record for where there are many, and what they say doesn't matter."""
+    return Record(Kind.AUTO_MESSAGE, NOON + number * 1_234_567, {"to": "contact"}, {"text": text}, "conversation-1", 1)
+
+
+def fill(database, texts, organization="acme", make=record):
+    """Write one automatic message for each text."""
+    with database.write() as tx:
+        create_ledger(tx, organization)
+    texts = list(texts)
+    for at in range(0, len(texts), 1000):
+        records = [make(at + number, text) for number, text in enumerate(texts[at : at + 1000])]
+        with database.write() as tx:
+            append(tx, organization, records, NOON)
 
 
 def destination(connector: SalesforceConnector, *lanes):

@@ -42,10 +42,11 @@ def test_everything_arrives_once_and_nothing_is_owed(acme, intake, to):
     assert (done.settled, done.owed, done.set_aside, done.refused, done.away) == (62, 0, 0, 0, False)
     assert to.connector.ids() == ids(acme)
     assert promised(acme, to) == set(ids(acme))
-    assert told(acme, to) | {"reason": None} == {
+    expected = {
         "name": "memory", "state": "ok", "owed": 0, "oldest_owed_seconds": None, "delivered": 62, "set_aside": 0,
         "refused": 0, "reason": None,
     }  # fmt: skip
+    assert expected.items() <= told(acme, to).items()
 
 
 def test_what_was_delivered_is_not_pushed_again(acme, intake, to):

@@ -1,5 +1,8 @@
 """Destinations come, wait and go; each is told how far all is."""
 
+import threading
+from dataclasses import replace
+
 import pytest
 
 from connectors.memory import MemoryConnector
@@ -8,12 +11,14 @@ from sync.destinations import State, pause, register, resume, standing
 from sync.port import TransientError
 from sync.receipts import cursor
 from sync.status import status
+from sync.syncing import sync_now
 from sync.workers import Workers
 from tests.sync.sync_world import (
     NOON,
     deliver_all,
     destination,
     entries,
+    found,
     ids,
     owed_to,
     promised,
@@ -114,6 +119,63 @@ def test_a_destination_that_the_settings_no_longer_name_keeps_its_receipts(acme,
 
     assert len(to.connector.pushes) == pushes
     assert told(acme, to)["state"] == "ok"
+
+
+def test_a_renamed_destination_fills_up_again_and_holds_one_copy_of_each(acme, intake, to):
+    intake.take([text("Hi", contact=at) for at in range(10)])
+    deliver_all(acme, to)
+    intake.take([text("YES", contact=3, at=60)])
+    renamed = replace(to, name="renamed")
+    register(acme, [renamed])
+
+    deliver_all(acme, renamed)
+
+    assert to.connector.ids() == ids(acme)
+    assert promised(acme, renamed) == set(ids(acme))
+    with acme.read() as tx:
+        assert standing(tx, to.name).state is State.REMOVED
+    assert {row["name"]: row["state"] for row in status(acme, [renamed])["destinations"]} == {
+        "renamed": "ok", "memory": "removed",
+    }  # fmt: skip
+
+
+def test_an_organization_and_a_destination_added_while_deliveries_run_get_everything(acme, intake, to):
+    first = Workers(acme, [to], rules(), poll_seconds=0.01)
+    first.start()
+    intake.take([text()])
+    found(acme, "globex")
+    intake.take([text(org="globex")])
+    wait_for(lambda: owed_to(acme, to) == 0)
+    # Settings change by a new start; the old process may still be at work.
+    newer = destination("newer")
+    second = Workers(acme, [to, newer], rules(), poll_seconds=0.01)
+    second.start()
+    intake.take([text(org="globex", contact=5)])
+
+    wait_for(lambda: owed_to(acme, to) == owed_to(acme, newer) == 0)
+    drained = [workers.drain(10) for workers in (first, second)]
+
+    assert drained == [True, True]
+    assert to.connector.ids() == newer.connector.ids() == ids(acme)
+
+
+def test_settings_that_change_in_the_middle_of_a_backlog_lose_nothing(acme, intake):
+    intake.take([text("Hi", contact=at) for at in range(60)])
+    wide = destination(batch=7, in_flight=3)
+    for changed in (
+        replace(wide, lanes=(Lane.AUDIT,)),
+        replace(wide, lanes=(Lane.MESSAGES, Lane.CONSENT), organizations=frozenset({"acme"})),
+        destination(batch=1), destination(batch=200, in_flight=8), wide,
+    ):  # fmt: skip
+        changed = replace(changed, connector=wide.connector)
+        register(acme, [changed])
+        stop = threading.Event()
+        sync_now(acme, [changed], rules(), stop=stop, progress=lambda _name, _tenure, stop=stop: stop.set())
+
+    deliver_all(acme, wide)
+
+    assert wide.connector.ids() == ids(acme)
+    assert promised(acme, wide) == set(ids(acme))
 
 
 def test_a_destination_is_told_how_far_all_is_when_a_tenure_ends(acme, intake, to):

@@ -98,7 +98,7 @@ path = "archive"
 {portal}
 {served}
 """)
-        self.parts = Parts(load_settings(self.config))
+        self.parts = Parts(load_settings(self.config, {}))
         self.parts.upgrade()
         self.database = self.parts.database
         found(self.database, self.org)

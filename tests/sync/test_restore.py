@@ -65,7 +65,7 @@ def a_day(intake, database, at=0):
     told = [text("Hello", sender="employee", contact=n, at=at + n) for n in range(12)]
     told += [text("YES", contact=n, at=at + 60 + n) for n in range(6)]
     told += [text("STOP", contact=n, at=at + 120 + n) for n in range(3, 8)]
-    told += [text("I don't want these any more", contact=1, at=at + 150)]
+    told += [text("How do I stop these?", contact=1, at=at + 150)]
     told += [text("Hi", sender="employee", contact=1, line=1, at=at + 160, group=["+14045550001", "+14045550002"])]
     intake.take(told)
     with database.write() as tx:

@@ -1,6 +1,9 @@
 """The vendor's page, "Manage TCPA Opt-In Messages", sentence by sentence, as texts and settings meet it."""
 
+import collections
 import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 
 import pytest
@@ -152,6 +155,52 @@ def test_group_messaging_and_opt_in_can_not_be_enabled_simultaneously(acme, firs
     with acme.read() as tx:
         policy = read_policies(tx, "acme")["acme"]
     assert (policy.mode != "off", policy.group_messaging) == (first == "sms_opt_in", first == "group_messaging")
+
+
+def test_of_two_exclusive_features_enabled_at_once_exactly_one_succeeds_100_times(acme, database_url, open_databases):
+    others = [open_databases(database_url) for _ in range(2)]  # each as another process has it
+    won = collections.Counter()
+    for _ in range(100):
+        with acme.write() as tx:
+            set_feature(tx, "acme", "sms_opt_in", False, actor="a", now=NOON)
+            set_feature(tx, "acme", "group_messaging", False, actor="a", now=NOON)
+        barrier = threading.Barrier(2)
+
+        def enable(database, feature, barrier=barrier):
+            barrier.wait()
+            try:
+                with database.write() as tx:
+                    set_feature(tx, "acme", feature, True, actor="a", now=NOON)
+            except ForbiddenError:
+                return None
+            return feature
+
+        with ThreadPoolExecutor(2) as both:
+            done = list(both.map(enable, others, ["sms_opt_in", "group_messaging"]))
+
+        [winner] = [one for one in done if one is not None]
+        won[winner] += 1
+        with acme.read() as tx:
+            policy = read_policies(tx, "acme")["acme"]
+        assert (policy.mode == "consent", policy.group_messaging) == (
+            winner == "sms_opt_in", winner == "group_messaging",
+        )  # fmt: skip
+    assert won.total() == 100
+
+
+def test_a_sub_organization_may_ask_where_the_account_does_not_and_never_the_other_way(acme, take):
+    with acme.write() as tx:
+        create_organization(tx, "acme-east", "East", parent="acme", actor="a", now=NOON)
+        set_feature(tx, "acme", "sms_opt_in", False, actor="a", now=NOON)
+        set_feature(tx, "acme-east", "sms_opt_in", True, actor="a", now=NOON)
+
+    main, east = take(employee(), employee(org="acme-east", contact=1))
+
+    assert (main["verdict"], east["verdict"]) == ("delivered", "blocked")
+    with acme.write() as tx, pytest.raises(ForbiddenError, match="sms_opt_in is on at acme-east"):
+        set_feature(tx, "acme", "group_messaging", True, actor="a", now=NOON)
+    with acme.write() as tx, pytest.raises(ForbiddenError, match="group_messaging is off at the main organization"):
+        set_feature(tx, "acme-east", "group_messaging", True, actor="a", now=NOON)
 
 
 def test_all_twelve_texts_and_both_keywords_stand_as_on_the_page():

@@ -170,7 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
         field = kind.fields[call.params["field"]]
         with self.server.rows.transaction():
             found = self.server.rows.find(kind, field, [call.params["value"]])
-            self.server.rows.update(kind, [(each.number, changes) for each in found])
+            self.server.rows.update(kind, [(each.number, changes) for each in found], by=self.server.rows.admin_id)
         return {"rows": len(found)}
 
     def _kind(self, call: _Call) -> ObjectType:

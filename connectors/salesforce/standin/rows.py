@@ -65,6 +65,8 @@ class Rows:
             for each in schema:
                 self._prepare(each)
         self.user_id = self._the_only("User", {"Username": None, "Name": "Integration User", "IsActive": 1}, schema)
+        #: Somebody else, who changes records from the control address.
+        self.admin_id = make_id("005", 2)
         self.organization_id = self._the_only(
             "Organization", {"Name": "Stand-in", "OrganizationType": "Developer Edition", "IsSandbox": 1}, schema
         )
@@ -160,11 +162,13 @@ class Rows:
             self._next[kind.name] = first + len(drafts)
             return list(numbers)
 
-    def update(self, kind: ObjectType, changes: Sequence[tuple[int, Mapping[str, Stored]]]) -> None:
-        """Save changes of records, by number."""
+    def update(
+        self, kind: ObjectType, changes: Sequence[tuple[int, Mapping[str, Stored]]], by: str | None = None
+    ) -> None:
+        """Save changes of records, by number; made by the integration user where nobody else is named."""
         now, groups = int(time.time()), dict[tuple[str, ...], list[tuple[Stored, ...]]]()
         for number, values in changes:
-            groups.setdefault(tuple(values), []).append((*values.values(), now, now, self.user_id, number))
+            groups.setdefault(tuple(values), []).append((*values.values(), now, now, by or self.user_id, number))
         with self._lock:
             for names, tuples in groups.items():
                 stamps = ("LastModifiedDate", "SystemModstamp", "LastModifiedById")

@@ -1,0 +1,117 @@
+"""What the scheduled jobs of `assent serve` do."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+
+import structlog
+
+from consent.database import Database, run
+from jobs.build import Parts, host_actor
+from jobs.exits import Problem
+from jobs.scheduler import Job
+from sync import alarms, findings
+from sync.clock import database_now
+from sync.destinations import Destination
+from sync.port import SuspendedError, TransientError
+from sync.reconcile import Reconciled, reconcile
+
+log = structlog.get_logger()
+
+_DAY = 86_400_000_000
+#: How long what is over is kept for whoever looks back.
+_KEPT_DAYS = 400
+#: Reading back one large destination may take so long.
+_LONG = 6 * 3600.0
+
+
+def chores(parts: Parts, wake_workers: Callable[[], None], watch: Callable[[threading.Event], None]) -> list[Job]:
+    """Return the jobs that the settings ask for."""
+    settings, database = parts.settings.jobs, parts.database
+    stalled = settings.stalled_seconds
+    return [
+        # The workers of every process look for themselves.
+        Job("deliver", settings.deliver, lambda _: wake_workers(), stalled, alone=False),
+        Job("watch", settings.watch, watch, stalled, alone=False),
+        Job("reconcile", settings.reconcile, lambda stop: compare_all(database, parts.destinations, stop), _LONG),
+        Job("verify", settings.verify, lambda _: verify_all(database), _LONG),
+        Job("archive", settings.archive, lambda stop: _keep_archives(parts, stop, wake_workers), _LONG),
+        Job("dispose", settings.dispose, lambda _: _dispose(database), _LONG),
+        Job("housekeeping", settings.housekeeping, lambda _: keep_house(database), _LONG),
+    ]  # fmt: skip
+
+
+def compare_all(database: Database, destinations: Sequence[Destination], stop: threading.Event) -> None:
+    """Compare every destination with its receipts, and keep what was found."""
+    for destination in destinations:
+        if stop.is_set():
+            return
+        try:
+            found = reconcile(database, destination, stop=stop)
+        except (TransientError, SuspendedError) as error:
+            log.warning("reconcile.unreachable", destination=destination.name, code=error.code, advice=error.advice)
+        except Exception:
+            log.exception("reconcile.failed", destination=destination.name)
+        else:
+            if not stop.is_set():  # half a look finds nothing out
+                note_compared(database, found)
+
+
+def note_compared(database: Database, found: Reconciled) -> None:
+    """Keep what a whole comparison of a destination found."""
+    differing = len(found.differences) + found.more
+    kinds: dict[str, int] = {}
+    for one in found.differences:
+        kinds[one.problem.value] = kinds.get(one.problem.value, 0) + 1
+    told = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
+    with database.write() as tx:
+        now = database_now(tx)
+        findings.note(tx, findings.RECONCILE, found.name, now, differing, told or None)
+
+
+def verify_all(database: Database) -> None:
+    """Check every ledger against itself, and keep what was found."""
+    from jobs.verifying import verify_ledgers
+
+    for one in verify_ledgers(database):
+        if not one.ok:
+            log.error("verify.different", organization=one.subject, problem=one.problem)
+        with database.write() as tx:
+            problem = one.problem[:1000] or None
+            findings.note(tx, findings.VERIFY, one.subject, database_now(tx), len(one.problems), problem)
+
+
+def keep_house(database: Database) -> None:
+    """Clear away what is over long since, and let the database tidy itself."""
+    with database.write() as tx:
+        before = database_now(tx) - _KEPT_DAYS * _DAY
+        dropped = alarms.drop_alarms(tx, before)
+        runs = run(tx, "DELETE FROM resync WHERE started_at < ?", [before]).rowcount
+    if not database.is_postgres:  # PostgreSQL does both by itself
+        with closing(database.engine.raw_connection()) as connection:  # in no transaction
+            connection.cursor().execute("PRAGMA optimize")
+            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    log.info("housekeeping.finished", alarms=dropped, resyncs=runs)
+
+
+def _keep_archives(parts: Parts, stop: threading.Event, wake_workers: Callable[[], None]) -> None:
+    from jobs.archiving import protect_archives, send_again
+
+    try:
+        protect_archives(parts.database, parts.destinations, stop=stop)
+        if send_again(parts.database, parts.destinations, stop):
+            wake_workers()
+    except (TransientError, SuspendedError) as error:
+        log.warning("archive.unreachable", code=error.code, advice=error.advice)
+    except Problem as problem:  # a person is at it
+        log.info("archive.busy", advice=str(problem))
+
+
+def _dispose(database: Database) -> None:
+    from jobs.disposing import dispose_all
+
+    try:
+        dispose_all(database, actor=host_actor(), now=time.time_ns() // 1000)
+    except Problem as problem:  # a person is at it
+        log.info("dispose.busy", advice=str(problem))
