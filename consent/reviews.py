@@ -156,13 +156,18 @@ def conclude(
 
 
 def conclude_beside(
-    conversation: Conversation, review: Review, closing: Closing, now: Message, policy: Policy, first: Decision
-) -> Decision:
-    """Close another conversation that the organization's scope reaches, unless a later decision stands there."""
+    conversation: Conversation, review: Review, closing: Closing, now: Message, policy: Policy, first: Decision, *,
+    notify: bool = True,
+) -> Decision:  # fmt: skip
+    """Close another conversation that the organization's scope reaches, unless a later decision stands there.
+
+    `notify`: its employee hasn't been told of this opt-out yet.
+    """
     if _effect(conversation, review, closing, reassigned=False) != "opted_out":
         return Decision(conversation, ())
     facts = {"elsewhere": first.conversation.id, "scope": (first.closes or policy.scope).value}
-    return _opted_out(conversation, review, closing, now, policy, facts, ("o.rejected.employee",))
+    autos = ("o.rejected.employee",) if notify else ()
+    return _opted_out(conversation, review, closing, now, policy, facts, autos)
 
 
 def closing_of(conversation: Conversation, closing: Closing) -> Message:

@@ -191,13 +191,15 @@ def _run_jobs_only(parts: Parts, heartbeats: Heartbeats, metrics: Metrics) -> No
     if port is None:
         log.info("jobs.started", pid=os.getpid())
         _wait_for_signal()
-    from starlette.applications import Starlette
+    from jobs.api import Token
+    from jobs.api.health import health_app
 
-    from jobs.api.health import health_routes
-
-    listening = _listen(parts.settings.server.host, port)
-    routes = health_routes(parts.database, lambda: running.should_exit, heartbeats.stalled, metrics)
-    running = _server(parts, Starlette(routes=routes))
+    token, server = Token(_token(parts)), parts.settings.server
+    listening = _listen(server.host, port)
+    app = health_app(
+        parts.database, token, lambda: running.should_exit, heartbeats.stalled, metrics, server.max_body_bytes
+    )
+    running = _server(parts, app)
     log.info("jobs.started", pid=os.getpid(), url=_url(listening))
     running.run(sockets=[listening])
     _wait_for_signal()

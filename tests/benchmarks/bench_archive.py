@@ -84,7 +84,7 @@ def _deliver(database: Database, place: Place) -> float:
 
 def _verify(place: Place) -> float:
     started = time.perf_counter()
-    report = verify_store(place)
+    report = verify_store(place, processes=os.cpu_count() or 1)
     if report.flaws or not report.roots:
         raise RuntimeError("the archive isn't whole")
     return report.entries / (time.perf_counter() - started)
