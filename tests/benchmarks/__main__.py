@@ -20,7 +20,7 @@ from tests.benchmarks.bench_intake import decisions, lone
 from tests.benchmarks.bench_latency import latency
 from tests.benchmarks.bench_queue import queue
 from tests.benchmarks.bench_receivers import portal
-from tests.benchmarks.bench_salesforce import salesforce
+from tests.benchmarks.bench_salesforce import backlog, salesforce
 from tests.benchmarks.bench_scale import large, many
 from tests.benchmarks.bench_world import FULL, QUICK, Result, Scale, Store, stores
 
@@ -37,6 +37,7 @@ ON_EACH: dict[str, Callable[[Store, Scale], Iterator[Result]]] = {
 ONCE: dict[str, Callable[[Store, Scale], Iterator[Result]]] = {
     "engine": engine,
     "salesforce": salesforce,
+    "backlog": backlog,
     "archive": archive,
     "export": export,
     "portal": portal,
