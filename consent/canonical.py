@@ -64,6 +64,7 @@ def parse_entry_id(text: str) -> tuple[str, int]:
     return match[1], int(match[2])
 
 
+@lru_cache(maxsize=4096)  # the entries of a commit share their times
 def timestamp(micros: int) -> str:
     """Return microseconds since 1970 (UTC) as `2026-11-23T10:00:00.000000Z`."""
     seconds, fraction = divmod(micros, 1_000_000)

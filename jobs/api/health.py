@@ -3,17 +3,21 @@
 Readiness never asks the destinations: texts are taken while all of them are away.
 """
 
+import time
 from collections.abc import Callable, Sequence
 
 import orjson
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from consent.database import Database, DatabaseError
+from jobs.api.guard import Guard
+from jobs.api.keys import Keys, Token
 from jobs.web.problems import ProblemError, problem
 from sync.migrate import SchemaError, require
 
@@ -27,7 +31,10 @@ def health_routes(
     database: Database, is_stopping: Callable[[], bool], stalled: Callable[[], Sequence[str]] = list,
     metrics: Callable[[], bytes] | None = None,
 ) -> list[Route]:  # fmt: skip
-    """Return the routes; they need no token. `stalled` names the jobs of this process that give no sign of life."""
+    """Return the routes; the guard asks a token for `/metrics` alone.
+
+    `stalled` names the jobs of this process that give no sign of life.
+    """
 
     async def livez(_request: Request) -> Response:
         return _ok({"status": "alive"})
@@ -55,6 +62,17 @@ def health_routes(
 
     routes = [Route("/livez", livez), Route("/readyz", readyz)]
     return routes if metrics is None else [*routes, Route("/metrics", told)]
+
+
+def health_app(
+    database: Database, token: Token | None, is_stopping: Callable[[], bool], stalled: Callable[[], Sequence[str]],
+    metrics: Callable[[], bytes], max_body_bytes: int,
+) -> Starlette:  # fmt: skip
+    """Return what a process that only delivers answers: these routes, under the same guard as everywhere."""
+    app = Starlette(routes=health_routes(database, is_stopping, stalled, metrics))
+    keys = Keys(database, token, lambda: time.time_ns() // 1000)
+    app.add_middleware(Guard, keys=keys, max_body_bytes=max_body_bytes)
+    return app
 
 
 def _ok(told: dict[str, str]) -> Response:

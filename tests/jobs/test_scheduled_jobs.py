@@ -13,6 +13,8 @@ from jobs.settings import SettingsError, load_settings
 from tests.jobs.test_serve import TOKEN, lines_until, serving
 from tests.sync.sync_world import wait_for
 
+AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
+
 
 @pytest.fixture
 def start(database):
@@ -108,28 +110,30 @@ def test_a_schedule_that_never_comes_is_told_with_its_key(schedule, tmp_path):
 
 def test_jobs_alone_deliver_and_say_how_they_are(acme, text):
     with serving(acme, "--no-jobs") as (_, api):
-        answer = requests.post(
-            f"{api}/v1/messages", json=text("STOP"), headers={"authorization": f"Bearer {TOKEN}"}, timeout=20
-        )
+        answer = requests.post(f"{api}/v1/messages", json=text("STOP"), headers=AUTHORIZED, timeout=20)
         assert answer.status_code == 200
-        jobs = acme.start("serve", "--jobs-only", ASSENT_JOBS__HEALTH_PORT="0", ASSENT_JOBS__HOUSEKEEPING="1s")
+        jobs = acme.start(
+            "serve", "--jobs-only", ASSENT_JOBS__HEALTH_PORT="0", ASSENT_JOBS__HOUSEKEEPING="1s",
+            ASSENT_SERVER__TOKEN=TOKEN,
+        )  # fmt: skip
         try:
             health = lines_until(jobs, "jobs.started")["url"]
 
             def metrics():
-                return requests.get(f"{health}/metrics", timeout=20).text
+                return requests.get(f"{health}/metrics", headers=AUTHORIZED, timeout=20).text
 
             wait_for(lambda: 'assent_owed_entries{destination="archive",lane="consent"} 0.0' in metrics())
             wait_for(lambda: 'assent_job_runs_total{job="housekeeping",result="succeeded"} 0.0' not in metrics())
             told = metrics()
             ready = requests.get(f"{health}/readyz", timeout=20)
-            others = requests.get(f"{health}/v1/entries", timeout=20)
+            others = requests.get(f"{health}/v1/entries", headers=AUTHORIZED, timeout=20)
+            nobody = requests.get(f"{health}/metrics", timeout=20)
         finally:
             jobs.kill()
             jobs.communicate()
 
     assert ready.status_code == 200
-    assert others.status_code == 404
+    assert (others.status_code, nobody.status_code) == (404, 401)
     assert 'assent_pushed_entries_total{answer="taken",destination="archive"}' in told
     assert 'assent_job_stalled{job="scheduler"} 0.0' in told
     assert "acme" not in told
