@@ -84,6 +84,17 @@ class SetAside(NamedTuple):
     advice: str
 
 
+class Cause(NamedTuple):
+    """Why entries of one destination are set aside."""
+
+    destination: str
+    code: str
+    entries: int
+    #: Since when the first of them is, microseconds since 1970.
+    since: int
+    advice: str
+
+
 def cursor(tx: Connection, organization: str, destination: str, lane: str) -> int:
     """Return the first position that nothing was settled for yet."""
     rows = fetch(
@@ -178,17 +189,46 @@ def due(
 
 def asides(
     tx: Connection, *, destination: str | None = None, organization: str | None = None, state: str | None = None,
-    after: tuple[str, str, str, int] = ("", "", "", -1), limit: int = 1_000,
+    code: str | None = None, after: tuple[str, str, str, int] = ("", "", "", -1), limit: int = 1_000,
 ) -> list[SetAside]:  # fmt: skip
     """Return set-aside entries that match, in order of key, a page at a time."""
     sql = f"SELECT {_ASIDE} FROM set_aside WHERE (organization, destination, lane, pos) > (?, ?, ?, ?)"
     parameters: list[object] = list(after)
-    for name, value in (("destination", destination), ("organization", organization), ("state", state)):
+    for name, value in (
+        ("destination", destination), ("organization", organization), ("state", state), ("code", code),
+    ):  # fmt: skip
         if value is not None:
             sql += f" AND {name} = ?"
             parameters.append(value)
     rows = run(tx, f"{sql} ORDER BY organization, destination, lane, pos LIMIT {int(limit)}", parameters)
     return [SetAside._make(row) for row in rows.fetchall()]
+
+
+def asides_between(
+    tx: Connection, organization: str, destination: str, lane: str, first: int, last: int
+) -> dict[int, SetAside]:
+    """Return what is set aside between two positions of a lane, both included, by position."""
+    rows = run(
+        tx,
+        f"""SELECT {_ASIDE} FROM set_aside
+        WHERE organization = ? AND destination = ? AND lane = ? AND pos BETWEEN ? AND ?""",
+        [organization, destination, lane, first, last],
+    )
+    return {row.pos: SetAside._make(row) for row in rows}
+
+
+def causes(
+    tx: Connection, *, destination: str | None = None, organization: str | None = None, state: str = "refused"
+) -> list[Cause]:
+    """Return why entries are set aside, with how many, the commonest cause first."""
+    where, parameters = ["state = ?"], list[object]([state])
+    for name, value in (("destination", destination), ("organization", organization)):
+        if value is not None:
+            where.append(f"{name} = ?")
+            parameters.append(value)
+    sql = f"""SELECT destination, code, count(*) AS entries, min(since) AS since, max(advice) AS advice FROM set_aside
+    WHERE {" AND ".join(where)} GROUP BY destination, code ORDER BY count(*) DESC, destination, code"""
+    return [Cause(row.destination, row.code, row.entries, row.since, row.advice) for row in run(tx, sql, parameters)]
 
 
 def positions_aside(

@@ -5,7 +5,7 @@ as the destination keeps them, so a difference is a difference and not a matter 
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -74,6 +74,7 @@ class Reconciled:
 def reconcile(
     database: Database, destination: Destination, *, organization: str | None = None, most: int = 10_000,
     stop: threading.Event | None = None, into: Reconciled | None = None,
+    progress: Callable[[Reconciled], None] | None = None,
 ) -> Reconciled:  # fmt: skip
     """Compare one destination with its receipts; lists up to `most` differences.
 
@@ -84,7 +85,7 @@ def reconcile(
     with database.read() as tx:
         names = [name for name in ledgers(tx) if destination.takes(name) and organization in (None, name)]
     for name in names:
-        for difference in differences(database, destination, name, result, stop or threading.Event()):
+        for difference in differences(database, destination, name, result, stop or threading.Event(), progress):
             if len(result.differences) < most:
                 result.differences.append(difference)
             else:
@@ -97,8 +98,9 @@ def reconcile(
 
 
 def differences(
-    database: Database, destination: Destination, organization: str, tally: Reconciled, stop: threading.Event
-) -> Iterator[Difference]:
+    database: Database, destination: Destination, organization: str, tally: Reconciled, stop: threading.Event,
+    progress: Callable[[Reconciled], None] | None = None,
+) -> Iterator[Difference]:  # fmt: skip
     """Yield the differences of one ledger, a range of positions at a time."""
     with database.read() as tx:
         cursors = {lane: receipts.cursor(tx, organization, destination.name, lane) for lane in destination.lanes}
@@ -107,6 +109,8 @@ def differences(
             if stop.is_set():
                 return
             yield from _range(database, destination, organization, lane, first, min(first + _RANGE, cursor) - 1, tally)
+            if progress is not None:
+                progress(tally)
         beyond = _found(destination, organization, lane, cursor, _BEYOND)
         # Read after that: what the destination took meanwhile was in the ledger before.
         with database.read() as tx:

@@ -19,15 +19,25 @@ from sqlalchemy import BigInteger, Column, Connection, LargeBinary, String, Tabl
 from consent.database import Database, metadata, run, upsert
 from consent.entry import Entry
 from consent.kinds import SYSTEM, Kind
-from consent.ledger import append, create_ledger, ledgers, read_lane, read_positions
+from consent.ledger import (
+    append,
+    create_ledger,
+    ledgers,
+    read_conversation,
+    read_entry,
+    read_lane,
+    read_positions,
+    seq_at,
+)
 from consent.values import Record
 from sync import leases, pushing, receipts
 from sync.budgets import calls_left, seconds_per_call
 from sync.clock import database_now
 from sync.delivery import Rules, deliver
 from sync.destinations import Destination
+from sync.late import aside
 from sync.leases import Keeper
-from sync.port import Batch, Delay, Outcome, Receipt, Refusal
+from sync.port import Batch, Outcome, Receipt, Refusal
 from sync.reconcile import Reconciled, reconcile, to_repair
 from sync.workers import holder_name
 
@@ -114,19 +124,21 @@ class Resynced:
     seen: int = 0
     #: In a dry run: how many calls are left today, None where the destination doesn't count them.
     calls_left: int | None = None
+    #: True where it ended before all was brought: told to stop, or at the end of its budget. `resume` goes on.
+    stopped: bool = False
 
 
 def resync(
     database: Database, destination: Destination, filters: Filters, rules: Rules, *, actor: str, now: int,
     dry_run: bool = False, resume: str | None = None, stop: threading.Event | None = None,
-    progress: Callable[[Resynced], None] | None = None, found: Reconciled | None = None,
+    progress: Callable[[Resynced], None] | None = None, found: Reconciled | None = None, budget: int | None = None,
 ) -> Resynced:  # fmt: skip
     """Bring the entries that match to a destination again; `found` saves reading it back once more.
 
-    Raises AlreadyRunningError, LookupError (no such run to resume), and what the connector raises
-    (what was pushed until then counts, and `resume` goes on from there).
+    It stops before it takes more calls than `budget`. Raises AlreadyRunningError, LookupError (no such run to
+    resume), and what the connector raises (what was pushed until then counts, and `resume` goes on from there).
     """
-    work = _Resync(database, destination, filters, rules, stop or threading.Event(), progress, found)
+    work = _Resync(database, destination, filters, rules, stop or threading.Event(), progress, found, budget)
     if dry_run:
         return work.count()
     return work.run(resume, actor, now)
@@ -135,8 +147,9 @@ def resync(
 class _Resync:
     def __init__(
         self, database: Database, destination: Destination, filters: Filters, rules: Rules, stop: threading.Event,
-        progress: Callable[[Resynced], None] | None, found: Reconciled | None,
+        progress: Callable[[Resynced], None] | None, found: Reconciled | None, budget: int | None,
     ) -> None:  # fmt: skip
+        self._budget = budget
         self._database, self._destination, self._filters = database, destination, filters
         self._rules, self._stop, self._progress, self._found = rules, stop, progress, found
         self._connector, self._capacity = destination.connector, destination.connector.capacity
@@ -166,10 +179,11 @@ class _Resync:
         try:
             self._begin(resume, actor, now)
             for page in self._pages():
-                self._push_page(page, keeper)
-                if self._stop.is_set():
+                if self._stop.is_set() or not self._has_room(page):
+                    self._result.stopped = True
                     break
-            self._note("stopped" if self._stop.is_set() else "done")
+                self._push_page(page, keeper)
+            self._note("stopped" if self._result.stopped else "done")
         finally:
             keeper.end()
             with self._database.write() as tx:
@@ -177,6 +191,11 @@ class _Resync:
         self._result.seconds = round(time.monotonic() - started, 3)
         log.info("resync.finished", destination=self._destination.name, run=self._result.run, taken=self._result.taken)
         return self._result
+
+    def _has_room(self, page: Sequence[Entry]) -> bool:
+        """Tell whether a page's calls are within the budget."""
+        calls = self._result.calls + -(-len(page) // self._capacity.batch)
+        return self._budget is None or calls <= self._budget
 
     def _take_right(self, *, wait: bool) -> leases.Lease:
         """Take the right to be the one resync; whoever resumes a run that was killed waits its lease out."""
@@ -232,13 +251,15 @@ class _Resync:
             yield from self._all()
 
     def _all(self) -> Iterator[list[Entry]]:
+        if self._filters.entry is not None or self._filters.conversations is not None:
+            yield from self._at(self._named())
+            return
         with self._database.read() as tx:
-            names = [name for name in ledgers(tx)
-                     if self._destination.takes(name) and self._filters.organization in (None, name)]  # fmt: skip
             # By (ledger, lane): the first position to look at, and one past the last.
             ways = {
-                (name, lane): (self._first(name, lane), receipts.cursor(tx, name, self._destination.name, lane))
-                for name in names for lane in sorted(lane.value for lane in self._destination.lanes)
+                (name, lane): (max(self._first(name, lane), since), min(self._end(tx, name, lane), until))
+                for name in self._ledgers(tx) for lane in sorted(lane.value for lane in self._destination.lanes)
+                for since, until in [self._span(tx, name, lane)]
             }  # fmt: skip
         self._result.total = sum(max(0, end - first) for first, end in ways.values())
         for (name, lane), (first, end) in ways.items():
@@ -251,6 +272,46 @@ class _Resync:
                 else:
                     self._tell()
 
+    def _named(self) -> dict[tuple[str, str], list[int]]:
+        """Return the positions of one entry, or of a contact's conversations, by (organization, lane)."""
+        lanes = {lane.value for lane in self._destination.lanes}
+        positions: dict[tuple[str, str], list[int]] = {}
+        with self._database.read() as tx:
+            names = self._ledgers(tx)
+            if self._filters.entry is not None:
+                organization, seq = self._filters.entry
+                one = read_entry(tx, organization, seq) if organization in names else None
+                found = [one] if one is not None else []
+            else:
+                ids = self._filters.conversations or ()
+                found = [one for name in names for id in ids for one in read_conversation(tx, name, id)]  # noqa: A001
+            ends: dict[tuple[str, str], int] = {}
+            for entry in found:
+                key = (entry.organization, entry.lane)
+                if entry.lane in lanes and key not in ends:
+                    ends[key] = self._end(tx, *key)
+                if entry.lane in lanes and entry.pos < ends[key]:
+                    positions.setdefault(key, []).append(entry.pos)
+        return {key: sorted(found) for key, found in positions.items()}
+
+    def _ledgers(self, tx: Connection) -> list[str]:
+        return [
+            name for name in ledgers(tx)
+            if self._destination.takes(name) and self._filters.organization in (None, name)
+        ]  # fmt: skip
+
+    def _end(self, tx: Connection, organization: str, lane: str) -> int:
+        """Return where what is still owed begins: that is delivery's."""
+        return receipts.cursor(tx, organization, self._destination.name, lane)
+
+    def _span(self, tx: Connection, organization: str, lane: str) -> tuple[int, int]:
+        """Return the positions between which the times lie that are asked for."""
+        since, until = self._filters.since, self._filters.until
+        return (
+            0 if since is None else seq_at(tx, organization, since, lane=lane),
+            _NOTHING if until is None else seq_at(tx, organization, until, lane=lane),
+        )
+
     def _first(self, organization: str, lane: str) -> int:
         """Return the first position that an earlier run has left to do."""
         if (organization, lane) == self._after[:2]:
@@ -262,9 +323,9 @@ class _Resync:
             asides = receipts.asides(tx, destination=self._destination.name, organization=self._filters.organization,
                                      state="refused", limit=1_000_000)  # fmt: skip
         positions: dict[tuple[str, str], list[int]] = {}
-        for aside in asides:
-            if self._filters.code in (None, aside.code):
-                positions.setdefault((aside.organization, aside.lane), []).append(aside.pos)
+        for letter in asides:
+            if self._filters.code in (None, letter.code):
+                positions.setdefault((letter.organization, letter.lane), []).append(letter.pos)
         yield from self._at(positions)
 
     def _differing(self) -> Iterator[list[Entry]]:
@@ -278,8 +339,11 @@ class _Resync:
         yield from self._at(to_repair(wanted))
 
     def _at(self, positions: dict[tuple[str, str], list[int]]) -> Iterator[list[Entry]]:
-        self._result.total = sum(map(len, positions.values()))
-        for (organization, lane), wanted in sorted(positions.items()):
+        left = {
+            key: [pos for pos in wanted if pos >= self._first(*key)] for key, wanted in sorted(positions.items())
+        }  # fmt: skip
+        self._result.total = sum(map(len, left.values()))
+        for (organization, lane), wanted in left.items():
             for at in range(0, len(wanted), self._page):
                 with self._database.read() as tx:
                     page = read_positions(tx, organization, lane, wanted[at : at + self._page])
@@ -325,19 +389,29 @@ class _Resync:
             leases.fence(tx, lease)
             now = database_now(tx)
             known = dict(receipts.held_by(tx, batch.organization, name, batch.lane, first, last))
-            news = {}
+            asides = receipts.asides_between(tx, batch.organization, name, batch.lane, first, last)
+            news, failed = {}, []
             for entry, outcome in zip(batch.entries, outcomes, strict=False):
-                match outcome:
-                    case Receipt():
-                        self._result.taken += 1
-                        if known.get(entry.pos) != outcome:
-                            news[entry.pos] = outcome
-                    case Refusal():
-                        self._result.refused += 1
-                        log.warning("entry.refused", destination=name, entry=entry.id, code=outcome.code)
-                    case Delay():
-                        self._result.set_aside += 1
+                if isinstance(outcome, Receipt):
+                    self._result.taken += 1
+                    if known.get(entry.pos) != outcome or entry.pos in asides:
+                        news[entry.pos] = outcome
+                    continue
+                refused = isinstance(outcome, Refusal)
+                self._result.refused += refused
+                self._result.set_aside += not refused
+                if (letter := asides.get(entry.pos)) is not None:
+                    # A person tried it: where it only takes longer, it waits anew.
+                    times = letter.attempts + 1 if refused else 1
+                    failed.append(
+                        aside(
+                            name, entry, outcome, now, failed=times, attempts=self._rules.attempts, since=letter.since
+                        )
+                    )  # fmt: skip
+                elif refused:  # it is held there, as it was before
+                    log.warning("entry.refused", destination=name, entry=entry.id, code=outcome.code)
             receipts.write_late_receipts(tx, batch.organization, name, batch.lane, news, now, lease.fence)
+            receipts.set_aside(tx, failed)
 
     def _lease(self, organization: str) -> leases.Lease:
         while True:
@@ -346,3 +420,33 @@ class _Resync:
             if lease is not None:
                 return lease
             self._stop.wait(0.05)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as it is kept."""
+
+    run: str
+    destination: str
+    #: running (or killed at it), stopped, done.
+    state: str
+    started_at: int
+    only: str
+
+
+def runs(tx: Connection, limit: int = 20) -> list[Run]:
+    """Return runs, the newest first."""
+    return _runs(tx, "1 = 1 ORDER BY started_at DESC, run LIMIT ?", [limit])
+
+
+def find_run(tx: Connection, name: str) -> Run | None:
+    """Return a run by its name, None where there is none."""
+    return next(iter(_runs(tx, "run = ?", [name])), None)
+
+
+def _runs(tx: Connection, where: str, parameters: Sequence[object]) -> list[Run]:
+    sql = f"SELECT run, destination, state, started_at, filters FROM resync WHERE {where}"
+    return [
+        Run(row.run, row.destination, row.state, row.started_at, orjson.loads(row.filters)["only"])
+        for row in run(tx, sql, parameters)
+    ]

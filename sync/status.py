@@ -10,10 +10,15 @@ from consent.database import Database, run
 from consent.ledger import ledgers, newest_head, read_lane
 from consent.reviews import backlogs
 from sync import receipts
+from sync.alarms import open_alarms
 from sync.budgets import budget_of
 from sync.clock import database_now
 from sync.destinations import Destination, Standing, State, standings
 from sync.owed import Owed, aside_counts, owed_everywhere
+
+_MINUTE = 60_000_000
+#: Batches of a lane that are looked at for the rate.
+_NEWEST = 500
 
 
 def status(database: Database, destinations: Sequence[Destination]) -> dict[str, Any]:
@@ -26,9 +31,20 @@ def status(database: Database, destinations: Sequence[Destination]) -> dict[str,
         rows += [_removed(standing) for name, standing in known.items() if name not in configured]
         heads = [newest_head(tx, name) for name in names]
         waiting = backlogs(tx, database_now(tx))
+        troubles = open_alarms(tx)
     return {
         "destinations": rows,
         "ledgers": [{"organization": h.organization, "size": h.size, "root": h.root.hex()} for h in heads],
+        "alerts": [
+            {
+                "since": timestamp(one.started_at),
+                "kind": one.kind,
+                "subject": one.subject,
+                "what": one.what,
+                "advice": one.advice,
+            }
+            for one in troubles
+        ],
         "reviews": [
             {
                 "organization": one.organization,
@@ -74,6 +90,7 @@ def _row(tx: Connection, destination: Destination, standing: Standing | None) ->
         "state": state,
         "owed": behind,
         "oldest_owed_seconds": _oldest(tx, shares),
+        "rate": _rate(tx, destination),
         "delivered": settled - sum(asides.values()),
         "set_aside": asides.get("waiting", 0),
         "refused": asides.get("refused", 0),
@@ -108,6 +125,20 @@ def _oldest(tx: Connection, shares: Sequence[Owed]) -> float | None:
     return None if oldest is None else round(max(0, database_now(tx) - oldest) / 1_000_000, 3)
 
 
+def _rate(tx: Connection, destination: Destination) -> float:
+    """Return how many entries a second were settled over the last minute, of each lane's newest batches."""
+    since, settled = database_now(tx) - _MINUTE, 0
+    for lane in destination.lanes:
+        # Lanes are names of a closed list, so that they may stand in the statement.
+        newest = f"""FROM receipt WHERE organization = l.organization AND destination = ? AND lane = '{lane.value}'
+        ORDER BY first DESC LIMIT"""
+        sql = f"""SELECT sum((SELECT sum(r.last - r.first + 1)
+            FROM (SELECT first, last, settled_at {newest} {_NEWEST}) r WHERE r.settled_at > ?))
+        FROM ledger l WHERE (SELECT settled_at {newest} 1) > ?"""
+        settled += int(run(tx, sql, [destination.name, since, destination.name, since]).scalar() or 0)
+    return round(settled / 60, 1)
+
+
 def _skipped(tx: Connection, destination: Destination, shares: Sequence[Owed]) -> int:
     """Return how many entries lie before a destination's `from = "now"`."""
     if not destination.from_now:
@@ -119,6 +150,7 @@ def _skipped(tx: Connection, destination: Destination, shares: Sequence[Owed]) -
 
 def _removed(standing: Standing) -> dict[str, Any]:
     return {
-        "name": standing.name, "state": standing.state.value, "owed": 0, "oldest_owed_seconds": None, "delivered": 0,
+        "name": standing.name, "state": standing.state.value, "owed": 0, "oldest_owed_seconds": None, "rate": 0.0,
+        "delivered": 0,
         "set_aside": 0, "refused": 0, "reason": standing.advice, "budget": None,
     }  # fmt: skip

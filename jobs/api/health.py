@@ -3,17 +3,21 @@
 Readiness never asks the destinations: texts are taken while all of them are away.
 """
 
+import time
 from collections.abc import Callable, Sequence
 
 import orjson
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from consent.database import Database, DatabaseError
+from jobs.api.guard import Guard
+from jobs.api.keys import Keys, Token
 from jobs.web.problems import ProblemError, problem
 from sync.migrate import SchemaError, require
 
@@ -58,6 +62,17 @@ def health_routes(
 
     routes = [Route("/livez", livez), Route("/readyz", readyz)]
     return routes if metrics is None else [*routes, Route("/metrics", told)]
+
+
+def health_app(
+    database: Database, token: Token | None, is_stopping: Callable[[], bool], stalled: Callable[[], Sequence[str]],
+    metrics: Callable[[], bytes], max_body_bytes: int,
+) -> Starlette:  # fmt: skip
+    """Return what a process that only delivers answers: these routes, under the same guard as everywhere."""
+    app = Starlette(routes=health_routes(database, is_stopping, stalled, metrics))
+    keys = Keys(database, token, lambda: time.time_ns() // 1000)
+    app.add_middleware(Guard, keys=keys, max_body_bytes=max_body_bytes)
+    return app
 
 
 def _ok(told: dict[str, str]) -> Response:

@@ -17,8 +17,10 @@ from jobs.cli import (
     holding,
     importing,
     ledgers,
+    looking,
     organizing,
     refusing,
+    resyncing,
     reviewing,
     salesforce,
     starting,
@@ -64,7 +66,7 @@ def _root(
 
 
 _FAMILIES = (
-    starting, taking, importing, delivering, refusing, exporting, holding, ledgers, organizing,
+    starting, taking, importing, delivering, looking, resyncing, refusing, exporting, holding, ledgers, organizing,
     wording, consenting, reviewing, users, tokens,
 )  # fmt: skip
 for _family in _FAMILIES:

@@ -1,16 +1,29 @@
 """`refused`: the dead letters, entries that a destination refused and a person must look at."""
 
-import sys
 from typing import Annotated, Any
 
 import typer
 
-from jobs.cli.delivering import Destination, Only, entry_key, resync
-from jobs.cli.shared import Config, Json, Limit, Yes, group, now, print_lines, print_object, print_table
+from jobs.cli.shared import (
+    Config,
+    Destination,
+    Json,
+    Limit,
+    Yes,
+    confirm,
+    entry_key,
+    group,
+    now,
+    print_lines,
+    print_object,
+    print_table,
+    say,
+)
 from jobs.exits import Exit, Problem
 
 refused = group("The dead letters: entries that a destination refused.")
 
+Code = Annotated[str | None, typer.Option("--code", metavar="C", help="Only those of this cause.")]
 Org = Annotated[str | None, typer.Option("--org", metavar="O", help="Only this organization's ledger.")]
 
 
@@ -23,36 +36,59 @@ def register(app: typer.Typer) -> None:
 def list_refused(
     name: Destination = None,
     org: Org = None,
+    code: Code = None,
     waiting: Annotated[bool, typer.Option("--waiting", help="Those that wait for their next attempt instead.")] = False,
+    by_cause: Annotated[bool, typer.Option("--by-cause", help="How many of each cause, and what to do.")] = False,
     limit: Limit = 1000,
+    after: Annotated[
+        str | None, typer.Option(metavar="ENTRY@DESTINATION", help="Begin behind this one: the last row's.")
+    ] = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Print the dead letters and why each was refused."""
+    """Print the dead letters and why each was refused, a page at a time."""
     from jobs.build import assembled
     from sync import receipts
 
+    state = "waiting" if waiting else "refused"
     with assembled(config, only_reads=True) as parts, parts.database.read() as tx:
-        state = "waiting" if waiting else "refused"
-        found = receipts.asides(tx, destination=name, organization=org, state=state, limit=limit)
+        if by_cause:
+            causes = receipts.causes(tx, destination=name, organization=org, state=state)
+            _print_causes([one for one in causes if code in (None, one.code)], as_json)
+            return
+        found = receipts.asides(
+            tx, destination=name, organization=org, state=state, code=code, limit=limit, after=_behind(tx, after)
+        )
     rows = [_aside_row(aside) for aside in found]
     if as_json:
         print_lines(rows)
     else:
         columns = ("ENTRY", "DESTINATION", "LANE", "SINCE", "CODE", "ADVICE")
         print_table(columns, ([row[column.lower()] for column in columns] for row in rows), empty="Nothing is refused.")
+    if len(rows) == limit:
+        say(f"there may be more: --after {rows[-1]['entry']}@{rows[-1]['destination']}")
 
 
 @refused.command()
 def retry(
-    entry: Annotated[str | None, typer.Argument(metavar="[ID]", help="One entry; without it, all.")] = None,
+    entry: Annotated[str | None, typer.Argument(metavar="[ID]", help="One entry; without it, all that match.")] = None,
     name: Destination = None,
     org: Org = None,
+    code: Code = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Bring dead letters to their destinations again."""
-    resync(name, org=org, entry=entry, only=Only.REFUSED, config=config, as_json=as_json)
+    """Bring dead letters to their destinations again: one, those of a cause, or all; ends 3 if some stay refused."""
+    from jobs.build import assembled
+    from jobs.cli.resyncing import bring_again
+    from sync.resync import Filters, Only
+
+    key = entry_key(entry)
+    with assembled(config) as parts:
+        chosen = parts.chosen(name)
+        filters = Filters(only=Only.REFUSED, organization=key[0] if key else org, entry=key, code=code)
+        _must_match(parts, [one.name for one in chosen], filters)
+        bring_again(parts, chosen, filters, as_json=as_json)
 
 
 @refused.command()
@@ -72,7 +108,7 @@ def discard(
     entry: Annotated[str | None, typer.Argument(metavar="[ID]", help="One entry; without it, all that match.")] = None,
     name: Destination = None,
     org: Org = None,
-    code: Annotated[str | None, typer.Option("--code", metavar="C", help="Only those of this cause.")] = None,
+    code: Code = None,
     yes: Yes = False,
     config: Config = None,
     as_json: Json = False,
@@ -82,22 +118,64 @@ def discard(
     from sync import receipts
     from sync.destinations import discard as give_up
 
+    if not reason.strip():
+        raise Problem(Exit.USAGE, "--reason is empty: it becomes an entry, and says why")
     organization, seq = entry_key(entry) or (org, None)
     with assembled(config) as parts:
         with parts.database.read() as tx:
-            found = receipts.asides(tx, destination=name, organization=organization, state="refused", limit=1_000_000)
-        chosen = [one for one in found if seq in (None, one.seq) and code in (None, one.code)]
+            found = receipts.asides(
+                tx, destination=name, organization=organization, state="refused", code=code, limit=1_000_000
+            )
+        chosen = [one for one in found if seq in (None, one.seq)]
         if not chosen:
             raise Problem(Exit.USAGE, "no dead letter matches: see `assent refused list`")
-        if not yes and not sys.stdin.isatty():
-            raise Problem(Exit.USAGE, f"{len(chosen):,} would be discarded for good: say --yes to do it")
-        if not yes:
-            typer.confirm(f"Discard {len(chosen):,} for good?", abort=True, err=True)
+        confirm(f"{len(chosen):,} would be discarded for good", yes)
         give_up(parts.database, chosen, reason, host_actor(), now())
     if as_json:
         print_object({"discarded": len(chosen)})
     else:
         print(f"discarded {len(chosen):,}")
+
+
+def _behind(tx: Any, after: str | None) -> tuple[str, str, str, int]:
+    """Return the key of the row that a page begins behind."""
+    from consent.ledger import read_entry
+
+    if after is None:
+        return "", "", "", -1
+    entry, _, destination = after.partition("@")
+    found = read_entry(tx, *(entry_key(entry) or ("", -1)))
+    if found is None or not destination:
+        raise Problem(Exit.USAGE, "--after is an entry's id, @, and a destination, as the last row of a page has them")
+    return found.organization, destination, found.lane, found.pos
+
+
+def _must_match(parts: Any, names: list[str], filters: Any) -> None:
+    """Problem where no dead letter is meant: a mistyped cause must not look like success."""
+    from sync import receipts
+
+    with parts.database.read() as tx:
+        found = [
+            one for name in names
+            for one in receipts.asides(
+                tx, destination=name, organization=filters.organization, state="refused", code=filters.code,
+                limit=1_000_000 if filters.entry else 1,
+            )
+            if filters.entry in (None, (one.organization, one.seq))
+        ]  # fmt: skip
+    if not found and (filters.entry is not None or filters.code is not None):
+        raise Problem(Exit.USAGE, "no dead letter matches: see `assent refused list --by-cause`")
+
+
+def _print_causes(causes: list[Any], as_json: bool) -> None:
+    from consent.canonical import timestamp
+
+    rows = [one._asdict() | {"since": timestamp(one.since)} for one in causes]
+    if as_json:
+        print_lines(rows)
+    else:
+        columns = ("DESTINATION", "CODE", "ENTRIES", "SINCE", "ADVICE")
+        print_table(columns, ([row[column.lower()] for column in columns] for row in rows), empty="Nothing is refused.")
 
 
 def _asides_of(entry: str, config: Any) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ Config = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help="Print machine-readable output.", callback=_inherit, show_default=False)
 ]
+Destination = Annotated[str | None, typer.Option("--destination", metavar="NAME", help="Only this destination.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Confirm without being asked.", show_default=False)]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Most rows to print.")]
 
@@ -52,6 +54,18 @@ def print_lines(values: Iterable[Mapping[str, Any]]) -> None:
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str = "Nothing.") -> None:
     """Print rows for people."""
     from rich.console import Console
+
+    table = table_of(columns, rows)
+    # Not on a terminal, a line is as long as it must be, for `grep` and `awk`.
+    width = None if sys.stdout.isatty() else 500
+    if table.row_count:
+        Console(width=width, highlight=False).print(table)
+    else:
+        print(empty)
+
+
+def table_of(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Any:
+    """Return rows for people as Rich shows them."""
     from rich.table import Table
     from rich.text import Text
 
@@ -59,12 +73,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty:
     for row in rows:
         # Text, not markup: a cell may hold what a contact wrote.
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    # Not on a terminal, a line is as long as it must be, for `grep` and `awk`.
-    width = None if sys.stdout.isatty() else 500
-    if table.row_count:
-        Console(width=width, highlight=False).print(table)
-    else:
-        print(empty)
+    return table
 
 
 def say(text: str) -> None:
@@ -92,6 +101,29 @@ def at_time(text: str | None, option: str) -> int | None:
         return parse_timestamp(text)
     except ValueError as error:
         raise Problem(Exit.USAGE, f"{option} is no time: write it as 2026-11-23T10:00:00Z") from error
+
+
+def entry_key(entry: str | None) -> tuple[str, int] | None:
+    """Return an entry's organization and number."""
+    from consent.canonical import parse_entry_id
+
+    if entry is None:
+        return None
+    try:
+        return parse_entry_id(entry)
+    except ValueError as error:
+        raise Problem(Exit.USAGE, str(error)) from error
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """Give an event that is set when the command is interrupted, so that worker threads end after their batch."""
+    stop = threading.Event()
+    try:
+        yield stop
+    except BaseException:
+        stop.set()
+        raise
 
 
 def now() -> int:

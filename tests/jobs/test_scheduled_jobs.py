@@ -13,6 +13,8 @@ from jobs.settings import SettingsError, load_settings
 from tests.jobs.test_serve import TOKEN, lines_until, serving
 from tests.sync.sync_world import wait_for
 
+AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
+
 
 @pytest.fixture
 def start(database):
@@ -108,9 +110,7 @@ def test_a_schedule_that_never_comes_is_told_with_its_key(schedule, tmp_path):
 
 def test_jobs_alone_deliver_and_say_how_they_are(acme, text):
     with serving(acme, "--no-jobs") as (_, api):
-        answer = requests.post(
-            f"{api}/v1/messages", json=text("STOP"), headers={"authorization": f"Bearer {TOKEN}"}, timeout=20
-        )
+        answer = requests.post(f"{api}/v1/messages", json=text("STOP"), headers=AUTHORIZED, timeout=20)
         assert answer.status_code == 200
         jobs = acme.start(
             "serve", "--jobs-only", ASSENT_JOBS__HEALTH_PORT="0", ASSENT_JOBS__HOUSEKEEPING="1s",
@@ -120,21 +120,20 @@ def test_jobs_alone_deliver_and_say_how_they_are(acme, text):
             health = lines_until(jobs, "jobs.started")["url"]
 
             def metrics():
-                return requests.get(
-                    f"{health}/metrics", headers={"authorization": f"Bearer {TOKEN}"}, timeout=20
-                ).text  # fmt: skip
+                return requests.get(f"{health}/metrics", headers=AUTHORIZED, timeout=20).text
 
             wait_for(lambda: 'assent_owed_entries{destination="archive",lane="consent"} 0.0' in metrics())
             wait_for(lambda: 'assent_job_runs_total{job="housekeeping",result="succeeded"} 0.0' not in metrics())
             told = metrics()
             ready = requests.get(f"{health}/readyz", timeout=20)
-            others = [requests.get(f"{health}{path}", timeout=20) for path in ("/v1/entries", "/metrics")]
+            others = requests.get(f"{health}/v1/entries", headers=AUTHORIZED, timeout=20)
+            nobody = requests.get(f"{health}/metrics", timeout=20)
         finally:
             jobs.kill()
             jobs.communicate()
 
     assert ready.status_code == 200
-    assert [answer.status_code for answer in others] == [401, 401]
+    assert (others.status_code, nobody.status_code) == (404, 401)
     assert 'assent_pushed_entries_total{answer="taken",destination="archive"}' in told
     assert 'assent_job_stalled{job="scheduler"} 0.0' in told
     assert "acme" not in told

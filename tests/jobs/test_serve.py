@@ -21,8 +21,8 @@ def lines_until(running, event):
 
 
 @contextmanager
-def serving(place, *options):
-    running = place.start("serve", "--port", "0", *options, ASSENT_SERVER__TOKEN=TOKEN)
+def serving(place, *options, **environ):
+    running = place.start("serve", "--port", "0", *options, ASSENT_SERVER__TOKEN=TOKEN, **environ)
     try:
         yield running, lines_until(running, "server.started")["url"]
     finally:
