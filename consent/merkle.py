@@ -43,6 +43,23 @@ def root_of(leaves: Iterable[bytes]) -> bytes:
     return root(extend((), 0, leaves))
 
 
+def siblings(index: int, size: int) -> list[tuple[int, int]]:
+    """Return the ranges of leaves, first and end, whose roots are a leaf's inclusion proof, lowest first.
+
+    RFC 9162, 2.1.3.1: a tree of `size` leaves splits at the largest power of two below its size.
+    """
+    first, end, found = 0, size, list[tuple[int, int]]()
+    while end - first > 1:
+        split = first + (1 << (end - first - 1).bit_length() - 1)
+        if index < split:
+            found.append((split, end))
+            end = split
+        else:
+            found.append((first, split))
+            first = split
+    return found[::-1]
+
+
 def packed(frontier: Sequence[bytes]) -> bytes:
     """Return a frontier as one run of bytes, 32 for each subtree."""
     return b"".join(frontier)

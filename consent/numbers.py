@@ -50,6 +50,7 @@ def read_number(raw: str, region: str) -> str:
     raise NumberError("has too many or too few digits for a phone number")
 
 
+@lru_cache(maxsize=100_000)
 def read_sender(raw: str) -> str | None:
     """Return a short code (3 to 6 digits) or a sender's name as it is kept: banks and carriers, who are never asked.
 

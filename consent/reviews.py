@@ -156,13 +156,18 @@ def conclude(
 
 
 def conclude_beside(
-    conversation: Conversation, review: Review, closing: Closing, now: Message, policy: Policy, first: Decision
-) -> Decision:
-    """Close another conversation that the organization's scope reaches, unless a later decision stands there."""
+    conversation: Conversation, review: Review, closing: Closing, now: Message, policy: Policy, first: Decision, *,
+    notify: bool = True,
+) -> Decision:  # fmt: skip
+    """Close another conversation that the organization's scope reaches, unless a later decision stands there.
+
+    `notify`: its employee hasn't been told of this opt-out yet.
+    """
     if _effect(conversation, review, closing, reassigned=False) != "opted_out":
         return Decision(conversation, ())
     facts = {"elsewhere": first.conversation.id, "scope": (first.closes or policy.scope).value}
-    return _opted_out(conversation, review, closing, now, policy, facts, ("o.rejected.employee",))
+    autos = ("o.rejected.employee",) if notify else ()
+    return _opted_out(conversation, review, closing, now, policy, facts, autos)
 
 
 def closing_of(conversation: Conversation, closing: Closing) -> Message:
@@ -188,10 +193,15 @@ def note_reviews(tx: Connection, entries: Iterable[Entry]) -> None:
 
 def find_review(tx: Connection, organization: str, seq: int) -> Review:
     """Return one review; NoReviewError if there is none of this id."""
+    return find_listed(tx, organization, seq).review
+
+
+def find_listed(tx: Connection, organization: str, seq: int) -> Listed:
+    """Return one review as lists have it; NoReviewError if there is none of this id."""
     found = _listed(tx, "r.organization = ? AND r.seq = ?", [organization, seq], "r.seq", 1)
     if not found:
         raise NoReviewError("there is no review of this id: see `assent review list`")
-    return found[0].review
+    return found[0]
 
 
 def list_reviews(

@@ -62,13 +62,14 @@ _FLOOR_PATTERN: Final = re.compile(
     r"(?<![^\W_])(?:stop|stopall|quit|end|revoke|opt[\s_-]{0,2}out|cancel|unsubscribe|unsub)(?![^\W_])"
 )
 
+_LONG: Final = 500
 _BEGINNINGS: Final = ("stop", "quit", "end", "revoke", "opt", "cancel", "unsub")
 
 
 def floor_word(folded: str) -> str | None:
     """Return the first word of the floor that stands in a folded text."""
-    # Looking for letters in a row is a hundred times quicker than a pattern, and few texts hold any of these.
-    if not any(word in folded for word in _BEGINNINGS):
+    # In a long text, looking for letters in a row is a hundred times quicker than a pattern.
+    if len(folded) > _LONG and not any(word in folded for word in _BEGINNINGS):
         return None
     found = _FLOOR_PATTERN.search(folded)
     return found[0] if found else None

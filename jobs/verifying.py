@@ -3,6 +3,7 @@
 An archive is checked by its connector's own verification, alone or against the ledgers.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,9 @@ def verify_archive(
             yield from page
 
     try:
-        report = verify_store(archive, ledger=read if database is not None else None, progress=progress)
+        report = verify_store(
+            archive, ledger=read if database is not None else None, progress=progress, processes=os.cpu_count() or 1
+        )
     finally:
         archive.shut()
     return Verified("archive", report.entries, tuple(map(str, report.flaws)), tuple(map(str, report.notes)))

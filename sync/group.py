@@ -65,6 +65,7 @@ inbox_table = Table(
 
 
 _OPTED_OUT = Consent.OPTED_OUT
+_CONFIRMATIONS = (".accepted.contact", ".rejected.contact")
 
 
 class Group:
@@ -309,11 +310,15 @@ class Group:
         decision = conclude(conversation, review, closing, now, policy, reassigned=reassigned)
         besides: list[tuple[Standing, Decision]] = []
         if decision.closes is not None and conversation.contact:
+            told_lines = {conversation.line}
             for other in self._standings.others(standing, decision.closes, now):
                 there = other.conversation
                 policy = self._policies[there.sub_organization or self._organization]
                 now = self._standings.on_the_line_of(there, closing_of(there, closing))
-                besides.append((other, conclude_beside(there, review, closing, now, policy, decision)))
+                notify = there.line not in told_lines
+                beside = conclude_beside(there, review, closing, now, policy, decision, notify=notify)
+                told_lines |= {there.line} if beside.records else set()
+                besides.append((other, beside))
         written = self._keep(standing, decision, [one.conversation.id for one, beside in besides if beside.records])
         if decision.closes is Scope.ORG and conversation.contact:
             [decided] = [one for one in written if one.kind == Kind.DECISION]
@@ -324,7 +329,9 @@ class Group:
 
     def _keep(self, standing: Standing, decision: Decision, closed: Sequence[str] = ()) -> list[Told]:
         """Seal a decision's records, and note the state that they lead to."""
-        records = [self._resolved(standing, record, closed) for record in decision.records]
+        first = self._appending.next_seq
+        made = next((first + at for at, record in enumerate(decision.records) if record.kind is Kind.DECISION), None)
+        records = [self._resolved(standing, record, closed, made) for record in decision.records]
         entries = self._appending.add(records)
         for record, entry in zip(records, entries, strict=True):
             if record.kind is Kind.AUTO_MESSAGE and record.body["template"].endswith("request.contact"):
@@ -343,12 +350,19 @@ class Group:
             return self._appending.entries[new]
         return read_entry(self._tx, organization, seq)
 
-    def _resolved(self, standing: Standing, record: Record, closed: Sequence[str]) -> Record:
+    def _resolved(self, standing: Standing, record: Record, closed: Sequence[str], made: int | None) -> Record:
         """Say in a record what only the ledger and the calendar know.
 
-        Of a decision, the entry of the request that it answers and the other conversations that it closed; of a
-        review, when it is due.
+        Of a decision, the entry of the request that it answers and the other conversations that it closed; of its
+        confirmation, the entry of the decision `made` and how many seconds after its receipt; of a review, when it
+        is due.
         """
+        if record.kind is Kind.AUTO_MESSAGE:
+            if made is None or not record.body["template"].endswith(_CONFIRMATIONS):
+                return record
+            after = (self._appending.recorded_at - self._now) // 1_000_000
+            confirms = {"confirms": entry_id(self._organization, made), "seconds_after": after}
+            return record._replace(body={**record.body, **confirms})
         if record.kind is Kind.REVIEW and "due_at" not in record.body:
             return record._replace(body={**record.body, "due_at": timestamp(due_after(record.occurred_at))})
         if record.kind is not Kind.DECISION:
@@ -413,9 +427,11 @@ def _content(asked: Mapping[str, Any], message: Message | Event) -> bytes:
     said |= {"line": message.line, "contact": message.contact}
     if isinstance(message, Message):
         said["group"] = sorted(message.recipients)
-    for name in ("sent_at", "at"):
-        if isinstance(asked.get(name), str):
-            said[name] = parse_timestamp(asked[name])
+        if "sent_at" in said:  # where it is ahead, the time of receipt is what counts
+            ahead = "clock_ahead" in message.flags
+            said["sent_at"] = parse_timestamp(said["sent_at"]) if ahead else message.sent_at
+    elif isinstance(said.get("at"), str):
+        said["at"] = parse_timestamp(said["at"])
     try:
         return orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # halves of surrogate pairs, or integers without end

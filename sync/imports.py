@@ -68,10 +68,11 @@ class Imports:
         if line is None:
             return self._everywhere(event, contact)
         self._check_employee(event, line)
-        main = self._standings.of(_about(event, line))
+        about = _about(event, line)
+        main = self._standings.of(about)
         opts_out = event.consent is Consent.OPTED_OUT
-        others = self._standings.others(main, policy.scope, _about(event, line)) if opts_out else []
-        others = [] if policy.scope is Scope.PAIR else others
+        reaches = opts_out and policy.scope is not Scope.PAIR
+        others = self._standings.others(main, policy.scope, about) if reaches else []
         if main.conversation.version == 0 and not opts_out and self._is_barred(event, main, policy):
             return Met(Outcome.SUPERSEDED)
         return self._reached(event, [main, *others], stops=opts_out and policy.scope is Scope.ORG)

@@ -6,8 +6,11 @@ other destinations, or the ledger.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from heapq import merge
+from multiprocessing import get_context
 from pathlib import Path
 
 from connectors.archive.directory import Directory
@@ -22,6 +25,9 @@ from consent.merkle import EMPTY_ROOT, extend, root
 
 #: Leaves that enter the tree together.
 _RUN = 4096
+
+#: Segments from which on it is worth the start of other processes.
+_MANY = 40
 
 _LANES = frozenset(lane.value for lane in Lane)
 
@@ -54,21 +60,24 @@ def verify_archive(
 
 
 def verify_store(
-    store: Store, *, ledger: LedgerReader | None = None, progress: Callable[[int], None] | None = None
-) -> Report:
+    store: Store, *, ledger: LedgerReader | None = None, progress: Callable[[int], None] | None = None,
+    processes: int = 1,
+) -> Report:  # fmt: skip
     """Verify an archive, comparing with `ledger` where given; `progress` gets the number of entries done so far.
 
-    Raises TransientError or SuspendedError where the store or a file can't be read.
+    More than one of `processes` share the work on a large archive. Raises TransientError or SuspendedError where the
+    store or a file can't be read.
     """
     flaws = Flaws()
     organizations = _check_top(store, flaws)
-    ledgers = [_LedgerCheck(store, organization, flaws, ledger) for organization in organizations]
     entries = 0
-    for one in ledgers:
-        for _ in one.entries():
-            entries += 1
-            if progress is not None and entries % _RUN == 0:
-                progress(entries)
+    with _helpers(store, organizations, processes) as helpers:
+        ledgers = [_LedgerCheck(store, organization, flaws, ledger, helpers) for organization in organizations]
+        for one in ledgers:
+            for _ in one.entries():
+                entries += 1
+                if progress is not None and entries % _RUN == 0:
+                    progress(entries)
     return Report(
         flaws=flaws.told(),
         notes=flaws.notes,
@@ -78,6 +87,18 @@ def verify_store(
         entries=entries,
         roots=sum(one.roots for one in ledgers),
     )
+
+
+@contextmanager
+def _helpers(store: Store, organizations: Sequence[str], processes: int) -> Iterator[Executor | None]:
+    """Give processes that prove segments, where that is worth their start."""
+    folders = [f"{organization}/{lane}" for organization in organizations for lane in _LANES]
+    if processes < 2 or sum(len(store.names_unmarked(one)) for one in folders if store.is_folder(one)) < _MANY:
+        yield None
+        return
+    # Started anew, not forked: this process may have threads, and whoever copies one copies its locks.
+    with ProcessPoolExecutor(processes, get_context("spawn")) as helpers:
+        yield helpers
 
 
 def _check_top(store: Store, flaws: Flaws) -> Sequence[str]:
@@ -98,8 +119,11 @@ def _check_top(store: Store, flaws: Flaws) -> Sequence[str]:
 class _LedgerCheck:
     """Verifies one ledger's folder; its lanes stream side by side in order of seq, and grow the tree again."""
 
-    def __init__(self, store: Store, organization: str, flaws: Flaws, ledger: LedgerReader | None) -> None:
+    def __init__(
+        self, store: Store, organization: str, flaws: Flaws, ledger: LedgerReader | None, helpers: Executor | None
+    ) -> None:
         self._store, self._organization, self._flaws, self._ledger = store, organization, flaws, ledger
+        self._helpers = helpers
         self.stated: list[Stated] = []
         self.seen: dict[str, Seen] = {}
         self.roots = 0
@@ -108,7 +132,10 @@ class _LedgerCheck:
         """Give every entry in order of seq, and verify all on the way."""
         numbers, lanes = self._look_around()
         self.stated = list(read_manifests(self._store, self._organization, numbers, self._flaws))
-        checks = [LaneCheck(self._store, self._organization, lane, self._flaws, self._ledger) for lane in lanes]
+        checks = [
+            LaneCheck(self._store, self._organization, lane, self._flaws, self._ledger, self._helpers)
+            for lane in lanes
+        ]  # fmt: skip
         yield from self._grow(merge(*(check.entries() for check in checks), key=_by_seq))
         for check in checks:
             self.seen |= check.seen

@@ -2,14 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from heapq import merge
 from typing import NamedTuple
 
-from connectors.archive.evidence import EvidenceError, prove_values, read_entry
 from connectors.archive.flaws import Cause, Flaws
-from connectors.archive.lane import read_seq
 from connectors.archive.names import SegmentName, is_part, read_segment_name
-from connectors.archive.sealed import Unsealed, unseal
+from connectors.archive.proving import Line, Proof, prove_all
 from connectors.archive.segments import Header, read_header, segment_path
 from connectors.archive.store import Store
 from consent.canonical import entry_id
@@ -37,9 +36,13 @@ class Seen(NamedTuple):
 
 
 class LaneCheck:
-    """Verifies a lane while its entries stream by, holding one segment (and the late entries' hashes) in memory."""
+    """Verifies a lane while its entries stream by, holding a few segments (and the late entries' hashes) in memory."""
 
-    def __init__(self, store: Store, organization: str, lane: str, flaws: Flaws, ledger: LedgerReader | None) -> None:
+    def __init__(
+        self, store: Store, organization: str, lane: str, flaws: Flaws, ledger: LedgerReader | None,
+        helpers: Executor | None,
+    ) -> None:  # fmt: skip
+        self._helpers = helpers
         self._store, self._flaws, self._ledger = store, flaws, ledger
         self.organization, self.lane = organization, lane
         self.folder = f"{organization}/{lane}"
@@ -53,8 +56,8 @@ class LaneCheck:
     def entries(self) -> Iterator[Proven]:
         """Give the lane's entries in order of position, each verified; then look at the chain."""
         in_order, late = self._names()
-        held_late = sorted((one for name in late for one in self._segment(name)), key=_by_position)
-        stream = merge((one for name in in_order for one in self._segment(name)), held_late, key=_by_position)
+        held_late = sorted(self._segments(late), key=_by_position)
+        stream = merge(self._segments(in_order), held_late, key=_by_position)
         seq = -1
         for one in stream:
             if self.count == 0 and one.pos > 0:
@@ -100,72 +103,54 @@ class LaneCheck:
         note_blemishes(self._store, self.folder, self._flaws)
         return sorted(in_order), sorted(late)
 
-    def _segment(self, name: SegmentName) -> Iterator[Proven]:
-        path = segment_path(self.organization, self.lane, name)
-        data = self._store.read(path)
-        read = unseal(data)
-        header = self._header(path, read)
+    def _segments(self, names: Sequence[SegmentName]) -> Iterator[Proven]:
+        for name, proof in prove_all(self._store, self.organization, self.lane, names, self._helpers):
+            yield from self._segment(segment_path(self.organization, self.lane, name), proof)
+
+    def _segment(self, path: str, proof: Proof) -> Iterator[Proven]:
+        header = self._header(path, proof)
         if header is not None:
             if header.name != path:
                 self._flaws.add(path, Cause.RENAMED, f"holds what {header.name} should hold")
                 return
-            self.seen[path] = Seen(header, read.sha256, len(data))
-        proven = list(self._lines(path, name, read.lines[1:]))
-        if header is not None and read.problem is None:
-            self._compare_with_header(path, header, proven, len(read.lines) - 1)
-        if self._ledger is not None and proven:
-            self._compare_with_ledger(path, proven)
-        yield from (one for one, _ in proven)
+            self.seen[path] = Seen(header, proof.sha256, proof.size)
+        for entry, problem in proof.faults:
+            self._flaws.add(path, Cause.CHANGED, problem, entry)
+        if header is not None and proof.problem is None:
+            self._compare_with_header(path, header, proof)
+        if self._ledger is not None and proof.lines:
+            self._compare_with_ledger(path, proof.lines)
+        for line in proof.lines:
+            yield Proven(line.pos, line.seq, line.leaf, path)
 
-    def _header(self, path: str, read: Unsealed) -> Header | None:
-        if read.problem is not None:
-            cause = Cause.TRUNCATED if "cut short" in read.problem else Cause.CHANGED
-            self._flaws.add(path, cause, read.problem)
+    def _header(self, path: str, proof: Proof) -> Header | None:
+        if proof.problem is not None:
+            cause = Cause.TRUNCATED if "cut short" in proof.problem else Cause.CHANGED
+            self._flaws.add(path, cause, proof.problem)
         try:
-            return read_header(read.lines[0] if read.lines else b"")
+            return read_header(proof.head)
         except ValueError as error:
             self._flaws.add(path, Cause.CHANGED, str(error))
             return None
 
-    def _lines(self, path: str, name: SegmentName, lines: Sequence[bytes]) -> Iterator[tuple[Proven, str]]:
-        """Prove each line; a spoiled one of a segment in order keeps its place, a late one has none to keep."""
-        seq = -1
-        for pos, line in enumerate(lines, name.first):
-            try:
-                found = read_entry(line)
-                prove_values(found)
-                if (found["organization"], found["lane"]) != (self.organization, self.lane):
-                    raise EvidenceError("belongs to another ledger or lane")  # noqa: TRY301
-                if name.late is None and found["pos"] != pos:
-                    raise EvidenceError(f"stands in the place of position {pos}")  # noqa: TRY301
-            except EvidenceError as error:
-                claimed = read_seq(line)
-                entry = f"line {pos - name.first + 2}" if claimed is None else entry_id(self.organization, claimed)
-                self._flaws.add(path, Cause.CHANGED, str(error), entry)
-                if name.late is None:
-                    yield Proven(pos, seq, None, path), ""
-            else:
-                seq = found["seq"]
-                yield Proven(found["pos"], seq, bytes.fromhex(found["leaf_hash"]), path), found["kind"]
-
-    def _compare_with_header(self, path: str, header: Header, proven: Sequence[tuple[Proven, str]], lines: int) -> None:
-        positions = [one.pos for one, _ in proven]
-        if lines != header.count:
-            told = f"holds {lines} entries where its first line says {header.count}"
+    def _compare_with_header(self, path: str, header: Header, proof: Proof) -> None:
+        positions = [one.pos for one in proof.lines]
+        if proof.following != header.count:
+            told = f"holds {proof.following} entries where its first line says {header.count}"
             self._flaws.add(path, Cause.CHANGED, told)
-        elif len(proven) == lines and all(one.leaf for one, _ in proven):
+        elif not proof.faults:
             if (positions[:1], positions[-1:]) != ([header.first], [header.last]) or positions != sorted(
                 set(positions)
             ):
                 self._flaws.add(path, Cause.CHANGED, "holds other positions than its first line says")
-            if Counter(kind for _, kind in proven) != header.kinds:
+            if Counter([one.kind for one in proof.lines]) != header.kinds:
                 self._flaws.add(path, Cause.CHANGED, "holds other kinds of entries than its first line says")
 
-    def _compare_with_ledger(self, path: str, proven: Sequence[tuple[Proven, str]]) -> None:
+    def _compare_with_ledger(self, path: str, lines: Sequence[Line]) -> None:
         assert self._ledger is not None
-        first, last = proven[0][0].pos, proven[-1][0].pos
+        first, last = lines[0].pos, lines[-1].pos
         leaves = {entry.pos: entry.leaf for entry in self._ledger(self.organization, self.lane, first, last)}
-        for one, _ in proven:
+        for one in lines:
             if one.leaf is not None and leaves.get(one.pos) != one.leaf:
                 told = "isn't as in the ledger" if one.pos in leaves else "isn't in the ledger"
                 self._flaws.add(path, Cause.DIFFERENT, told, entry_id(self.organization, one.seq))

@@ -61,7 +61,7 @@ def create_app(
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
-        return described(plain())
+        return described(plain(), has_metrics=metrics is not None)
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app

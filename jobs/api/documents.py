@@ -3,7 +3,7 @@
 from typing import Any
 
 
-def described(document: dict[str, Any]) -> dict[str, Any]:
+def described(document: dict[str, Any], *, has_metrics: bool) -> dict[str, Any]:
     """Return the document with those routes and the bearer token in it."""
     document["components"] = document.get("components", {})
     document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
@@ -21,6 +21,8 @@ def described(document: dict[str, Any]) -> dict[str, Any]:
         "/livez": {"get": _health("The process is alive.")},
         "/readyz": {"get": _health("Database and schema are fine.", 503)},
     }
+    if has_metrics:
+        document["paths"]["/metrics"] = {"get": _METRICS}
     return document
 
 
@@ -150,3 +152,14 @@ def _problem(words: str) -> dict[str, Any]:
     members = {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT, "code": _TEXT}
     schema = {"type": "object", "properties": members}
     return {"description": words, "content": {"application/problem+json": {"schema": schema}}}
+
+
+_METRICS: dict[str, Any] = {
+    "summary": "How this process and its destinations are, for Prometheus.",
+    "tags": ["health"],
+    "security": [{"token": []}],
+    "responses": {
+        "200": {"description": "In Prometheus' text format", "content": {"text/plain": {"schema": _TEXT}}},
+        **{str(status): _problem(_WORDS[status]) for status in (401, 403, 503)},
+    },
+}

@@ -31,7 +31,10 @@ def health_routes(
     database: Database, is_stopping: Callable[[], bool], stalled: Callable[[], Sequence[str]] = list,
     metrics: Callable[[], bytes] | None = None,
 ) -> list[Route]:  # fmt: skip
-    """Return the routes. `stalled` names the jobs of this process that give no sign of life."""
+    """Return the routes; the guard asks a token for `/metrics` alone.
+
+    `stalled` names the jobs of this process that give no sign of life.
+    """
 
     async def livez(_request: Request) -> Response:
         return _ok({"status": "alive"})
@@ -62,7 +65,7 @@ def health_routes(
 
 
 def health_app(
-    database: Database, token: Token, is_stopping: Callable[[], bool], stalled: Callable[[], Sequence[str]],
+    database: Database, token: Token | None, is_stopping: Callable[[], bool], stalled: Callable[[], Sequence[str]],
     metrics: Callable[[], bytes], max_body_bytes: int,
 ) -> Starlette:  # fmt: skip
     """Return what a process that only delivers answers: these routes, under the same guard as everywhere."""

@@ -1,14 +1,16 @@
-"""`GET /v1/entries` and `/v1/entries/{id}`: the ledger, a page at a time."""
+"""`GET /v1/entries`, `/v1/entries/{id}` and `/v1/entries/{id}/proof`: the ledger, a page at a time."""
 
 from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Depends, Path, Query, Response
+from pydantic import BaseModel, Field
 
-from consent.canonical import parse_entry_id, parse_timestamp
+from consent.canonical import parse_entry_id, parse_timestamp, timestamp
 from consent.database import Database
 from consent.entry import Entry, entry_json
 from consent.kinds import Kind, Lane
-from consent.ledger import read_entry
+from consent.ledger import inclusion_path, newest_head, read_entry
 from consent.tags import Tags
 from jobs.access import Grant, Scope, ledger_of
 from jobs.api.keys import needs, require_sight
@@ -30,6 +32,16 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 }  # fmt: skip
 
 _TIME = "recorded at or after this time, RFC 3339"
+
+
+class Proof(BaseModel):
+    """That an entry stands in a ledger of this size and root: hashed up the path, its leaf gives the root."""
+
+    entry: dict[str, Any]
+    size: int
+    root: str = Field(description="64 hex digits")
+    path: list[str] = Field(description="64 hex digits each, lowest first")
+    recorded_at: str
 
 
 def query_router(database: Database) -> APIRouter:
@@ -64,6 +76,23 @@ def query_router(database: Database) -> APIRouter:
     @router.get("/entries/{entry_id}", summary="One entry, whole.")
     def get_entry(grant: Annotated[Grant, Depends(needs(Scope.ENTRIES_READ))], entry_id: EntryId) -> Response:
         return Response(entry_json(seen_entry(database, grant, entry_id)), media_type="application/json")
+
+    @router.get(
+        "/entries/{entry_id}/proof",
+        summary="An entry with its inclusion proof in its ledger's tree (RFC 9162).",
+        response_model=Proof,
+    )
+    def get_proof(grant: Annotated[Grant, Depends(needs(Scope.ENTRIES_READ))], entry_id: EntryId) -> Response:
+        found = seen_entry(database, grant, entry_id)
+        with database.read() as tx:
+            head = newest_head(tx, found.organization)
+            path = inclusion_path(tx, head, found.seq)
+        told = {
+            "size": head.size, "root": head.root.hex(), "path": [one.hex() for one in path],
+            "recorded_at": timestamp(head.recorded_at),
+        }  # fmt: skip
+        body = b'{"entry":%b,%b' % (entry_json(found), orjson.dumps(told)[1:])
+        return Response(body, media_type="application/json")
 
     return router
 

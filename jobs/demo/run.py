@@ -11,12 +11,15 @@ from shlex import quote
 from typing import Any
 
 from consent.organizations import create_organization, set_feature
+from jobs.access import Purpose, Role
+from jobs.access.links import make_link
+from jobs.access.users import create_user, user
 from jobs.build import Parts, host_actor
 from jobs.demo.breaks import Broken, break_archive, break_portal, break_salesforce
 from jobs.demo.checks import Checked, check_all
 from jobs.demo.conversations import ORGANIZATIONS, read_conversations, split
 from jobs.demo.cutter import Cutter
-from jobs.demo.folder import ARCHIVE, KEYS, LOGS, SETTINGS, STANDIN, own_folder, write_settings
+from jobs.demo.folder import ARCHIVE, LOGS, SETTINGS, STANDIN, own_folder, write_settings
 from jobs.demo.programs import Portal, StandIn, free_port
 from jobs.demo.stage import Stage
 from jobs.demo.telling import Teller
@@ -26,6 +29,7 @@ from jobs.logs import configure_logs
 from jobs.settings import load_settings
 
 _VARIABLES = "ASSENT_"
+_LOGIN = "demo@example.com"
 _PORTAL_URL = "ASSENT_DESTINATIONS__PORTAL__URL"
 
 
@@ -48,11 +52,11 @@ def run(folder: Path, *, as_json: bool) -> int:
         stage = _set_up(root, folder, teller, stack)
         broken = _play(stage, teller)
         checked = _check(stage, teller)
-        url = f"{stage.portal_url}/portal/"
+        link = f"{stage.portal_url}/portal/welcome/{_sign_in_key(stage.parts)}"
     _tell_results(teller, checked, time.monotonic() - began)
     commands = _commands(folder, checked)
     agrees = all(not ledger.problem for ledger in checked.ledgers) and all(one.agrees for one in checked.destinations)
-    teller.tell_next(commands, f"then open {url} and sign in with the token in {folder / KEYS / 'api-token'}")
+    teller.tell_next(commands, f"then open {link}, which signs you in once, within a day")
     if as_json:
         teller.print_json(_document(folder, stage, broken, checked, time.monotonic() - began, commands))
     return Exit.DONE if agrees else Exit.DIFFERENT
@@ -82,11 +86,19 @@ def _set_up(root: Path, shown: Path, teller: Teller, stack: ExitStack) -> Stage:
         for organization, name in ORGANIZATIONS.items():
             create_organization(tx, organization, name, parent=None, actor=actor, now=now)
             set_feature(tx, organization, "sms_opt_in", True, actor=actor, now=now)
+        create_user(tx, _LOGIN, "Demo", Role, organization=None, actor=actor, now=now)
     teller.row("salesforce", f"a stand-in over TLS, {standin.address.url}")
     teller.row("archive", f"a write-once directory, {shown / ARCHIVE}")
     teller.row("portal", f"hosted by `assent serve`, {portal_url}/portal/")
     teller.row("organizations", ", ".join(ORGANIZATIONS) + ", both with SMS opt-in switched on")
     return stage
+
+
+def _sign_in_key(parts: Parts) -> str:
+    """Return the key of a link that signs the demo's user in, to the portal that `assent serve` hosts afterwards."""
+    with parts.database.write() as tx:
+        now = time.time_ns() // 1000
+        return make_link(tx, Purpose.SIGN_IN, user(tx, _LOGIN).id, now, seconds=24 * 3600)
 
 
 def _play(stage: Stage, teller: Teller) -> Sequence[Broken]:

@@ -89,6 +89,32 @@ def test_a_bucket_is_delivered_to_reconciled_and_verified_by_its_address(in_buck
     assert "acme/consent/000000000000.segment.jsonl: is hidden by a delete marker" in hidden.out
 
 
+def test_a_hold_is_set_and_lifted_on_the_objects_as_the_command_ends(in_bucket, s3):
+    place, _ = in_bucket
+
+    def held():
+        keys = [key for key in s3.keys if key.startswith("acme/messages/")]
+        heads = [s3.client.head_object(Bucket=s3.bucket, Key=s3.key(key)) for key in keys]
+        return {head.get("ObjectLockLegalHoldStatus") == "ON" for head in heads}
+
+    [put] = place.run_all(
+        ("hold", "set", "case-1", "--org", "acme", "--contact", "+14045550123", "--reason", "subpoena", "--json")
+    )
+    during = held()
+    [refused, lifted] = place.run_all(
+        ("erase", "+14045550123", "--org", "acme", "--reason", "asked", "--yes"),
+        ("hold", "lift", "case-1", "--org", "acme", "--reason", "closed", "--yes", "--json"),
+    )
+
+    assert put.code == 0, put.err
+    [archive] = put.json["archives"]
+    assert (archive["destination"], archive["done"], archive["files"] > 0) == ("archive", True, True)
+    assert during == {True}
+    assert (refused.code, "legal hold" in refused.err) == (8, True)
+    assert lifted.code == 0
+    assert held() == {False}
+
+
 def test_an_sftp_server_is_delivered_to_reconciled_and_verified_by_its_address(on_server, sshd):
     place, address = on_server
 

@@ -72,7 +72,7 @@ def _deliver(database: Database, place: Place) -> float:
     connector = ArchiveConnector(place)
     connector.prepare()
     try:
-        settled, seconds = deliver_all(database, connector)
+        settled, seconds, _ = deliver_all(database, connector)
         with database.read() as tx:
             head = newest_head(tx, ORGANIZATION)
         lanes = {lane: (size, size) for lane, size in head.lanes.items()}
@@ -84,7 +84,7 @@ def _deliver(database: Database, place: Place) -> float:
 
 def _verify(place: Place) -> float:
     started = time.perf_counter()
-    report = verify_store(place)
+    report = verify_store(place, processes=os.cpu_count() or 1)
     if report.flaws or not report.roots:
         raise RuntimeError("the archive isn't whole")
     return report.entries / (time.perf_counter() - started)

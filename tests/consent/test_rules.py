@@ -599,3 +599,34 @@ def test_an_employees_blocked_text_is_dropped_by_default_and_after_a_stop():
     assert talk.conversation.waiting == ()
     assert "released" not in talk.contact("yes").records[1].body
     assert "released" not in Talk().opted_in().history[-1].records[1].body
+
+
+def test_row_12_the_employees_text_that_implied_the_opt_in_can_be_answered_with_yes():
+    talk = Talk(replace(POLICY, mode=Mode.DISCLAIMER))
+    talk.employee("Shall we meet at five?")
+
+    assert verdict(talk.contact("YES")) == ("delivered", None)
+
+
+def test_row_12_a_text_that_waited_and_goes_out_at_yes_can_be_answered_with_yes():
+    talk = Talk(replace(POLICY, blocked_outbound="release:24"))
+    talk.employee("Shall we meet at five?")
+    talk.contact("YES")
+
+    assert verdict(talk.contact("YES")) == ("delivered", None)
+
+
+def test_a_yes_sent_between_two_stops_comes_too_late_in_whatever_order_they_arrive():
+    talk = Talk().opted_out()
+    again = talk.now + 10 * MINUTE
+
+    assert verdict(talk.contact("please stop", at=again)) == ("consumed", "opted_out")
+    assert verdict(talk.contact("YES", at=again - MINUTE)) == ("consumed", "late")
+    assert verdict(talk.contact("NO", at=again + MINUTE)) == ("consumed", "opted_out")
+    assert verdict(talk.contact("YES", at=again + MINUTE)) == ("consumed", "opted_in")
+
+
+def test_row_24_a_group_with_a_short_code_in_it_is_a_group():
+    decision = Talk().employee(contact="12345", recipients=("12345", "+14045550124"))
+
+    assert verdict(decision) == ("blocked", "group")

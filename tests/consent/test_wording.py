@@ -15,6 +15,7 @@ from consent.segments import segments
 from consent.values import Mode
 from consent.wording import set_keyword, set_template
 from sync.intake import Intake
+from tests.sync.sync_world import text
 
 SHOWN = "Reply <Opt-in Text> or <Opt-out Text>, <Employee Name>"
 
@@ -33,9 +34,9 @@ def put(database, key, text, *, org="acme", language=None):
         return set_template(tx, org, key, text, language, actor="a", now=2)
 
 
-def say(database, use, word, *, language=None):
+def say(database, use, word, *, language=None, org="acme"):
     with database.write() as tx:
-        set_keyword(tx, "acme", use, word, language, actor="a", now=2)
+        set_keyword(tx, org, use, word, language, actor="a", now=2)
 
 
 def first_text(database, name, org="acme"):
@@ -146,6 +147,49 @@ def test_texts_and_words_are_per_language_and_a_sub_organization_has_its_own(acm
     assert policies["acme-east"].template("help.contact", "es").text == "Aquí estamos."
     assert policies["acme-east"].template("help.contact", "en").text == "East here."
     assert policies["acme"].template("help.contact", "en").version == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "reply", "state"),
+    [
+        ("Répondez <Opt-in Text> ou <Opt-out Text>.", "oui", "opted_in"),
+        ("Répondez <Opt-in Text> ou <Opt-out Text>.", "yes", "pending"),  # that isn't what it said
+        ("Répondez <Opt-in Text> ou <Opt-out Text>.", "alto", "opted_out"),  # every language's word opts out
+        ("Répondez YES ou STOP.", "yes", "opted_in"),
+        (None, "yes", "opted_in"),  # the default is English, and shows YES
+        (None, "oui", "pending"),
+    ],
+)
+def test_a_request_is_answered_in_its_own_language_and_stopped_in_any(acme, asked, reply, state):
+    with acme.write() as tx:
+        set_setting(tx, "acme", "languages", "en,fr,es", actor="a", now=2)
+    if asked is not None:
+        put(acme, "mo.request.contact", asked, language="fr")
+    intake = Intake(acme)
+
+    request, answer = intake.take([
+        text("Bonjour", sender="employee", language="fr-CA"), text(reply, at=70)
+    ])  # fmt: skip
+
+    intake.close()
+    assert (reply in request["auto_messages"][0]["text"].lower()) == (state == "opted_in")
+    assert answer["state"] == state
+
+
+def test_a_language_or_a_word_that_would_stand_for_two_things_below_is_refused(acme):
+    say(acme, "opt_in", "Alto", org="acme-east")
+
+    with acme.write() as tx, pytest.raises(ForbiddenError, match=r"Alto already stands for opt_out .* at acme-east"):
+        set_setting(tx, "acme", "languages", "en,es", actor="a", now=2)
+    with pytest.raises(ForbiddenError, match="at acme-east"):
+        say(acme, "opt_out", "alto")
+
+
+def test_a_word_that_a_sub_organizations_text_shows_cannot_be_changed_above_it(acme):
+    put(acme, "mt.request.contact", "Answer YES or STOP", org="acme-east")
+
+    with pytest.raises(ForbiddenError, match=r"mt\.request\.contact of acme-east"):
+        say(acme, "opt_in", "AGREE")
 
 
 @pytest.mark.parametrize(

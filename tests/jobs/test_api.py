@@ -1,5 +1,6 @@
 """The HTTP API behind a real server: every answer, every refusal, and nothing personal in either logs or errors."""
 
+import hashlib
 import io
 import json
 import logging
@@ -56,7 +57,9 @@ def served(url, more=lambda database, intake: ()):
         create_organization(tx, "acme", "Acme Bank", parent=None, actor="test", now=1)
         set_feature(tx, "acme", "sms_opt_in", True, actor="test", now=1)
     intake = Intake(database)
-    app = create_app(database, intake, Token(TOKEN), max_body_bytes=LIMIT, routers=more(database, intake))
+    app = create_app(
+        database, intake, Token(TOKEN), max_body_bytes=LIMIT, routers=more(database, intake), metrics=lambda: b"up 1\n"
+    )
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none"))
     logged = io.StringIO()
@@ -298,6 +301,60 @@ def test_the_ledger_is_read_a_page_at_a_time_without_gap_or_repeat(api, write):
     assert requests_only == [entry for entry in entries if entry["kind"] == "auto_message"]
 
 
+def test_an_entrys_proof_leads_from_its_leaf_to_the_ledgers_root(api, write):
+    for n in range(3):
+        api.receive(write("Hello", contact=f"+1628556{n:04}"))
+    entries = api.get("/v1/entries", org="acme", limit=1000).json()["entries"]
+
+    for entry in entries:
+        told = api.get(f"/v1/entries/{entry['id']}/proof").json()
+        index, last, top = entry["seq"], told["size"] - 1, bytes.fromhex(entry["leaf_hash"])
+        # RFC 9162, 2.1.3.2, written anew.
+        for step in map(bytes.fromhex, told["path"]):
+            if index & 1 or index == last:
+                top = hashlib.sha256(b"\x01" + step + top).digest()
+                while not index & 1 and index:
+                    index, last = index >> 1, last >> 1
+            else:
+                top = hashlib.sha256(b"\x01" + top + step).digest()
+            index, last = index >> 1, last >> 1
+        assert (top.hex(), last) == (told["root"], 0)
+        assert told["entry"] == entry
+    assert is_problem(api.get("/v1/entries/acme-000000999999/proof"), 404, "not_found")
+
+
+def test_entries_are_found_by_contact_line_employee_and_time_from_page_to_page(api, write, someone):
+    other = write("Hello", contact="+16285550299")
+    api.receive(other)
+    for minute in range(4):
+        api.receive(write(f"Text {minute}", f"10:0{minute}"))
+
+    def walk(**filters):
+        found, after = [], None
+        while True:
+            page = api.get("/v1/entries", org="acme", limit=3, **filters, **({"after": after} if after else {})).json()
+            found += page["entries"]
+            after = page["next"]
+            if after is None:
+                return found
+
+    mine = walk(contact=someone)
+    texts = walk(contact=someone, kind="message")
+    assert [one["values"]["text"]["value"] for one in texts] == [f"Text {minute}" for minute in range(4)]
+    assert {one["values"]["contact"]["value"] for one in mine} == {someone}
+    assert [one["seq"] for one in mine] == sorted({one["seq"] for one in mine})
+    assert walk(contact=someone, line="+14155550100", employee="e1") == mine
+    assert walk(contact=someone, employee="nobody") == []
+    instant = texts[2]["recorded_at"]
+    assert walk(contact=someone, since=instant) == [one for one in mine if one["recorded_at"] >= instant]
+    assert walk(contact=someone, until=instant, lane="messages") == [
+        one for one in mine if one["recorded_at"] < instant and one["lane"] == "messages"
+    ]
+    assert walk(kind="setting", since="2100-01-01T00:00:00Z") == []
+    assert is_problem(api.get("/v1/entries", org="acme", contact="nine o'clock"), 422, "invalid_number")
+    assert is_problem(api.get("/v1/entries", org="acme", since="soon"), 422, "invalid_request")
+
+
 def test_an_entry_that_is_not_there_is_404_and_what_is_no_id_422(api):
     assert is_problem(api.get("/v1/entries/acme-000000999999"), 404, "not_found")
     assert is_problem(api.get("/v1/entries/acme-7"), 422, "invalid_request")
@@ -320,7 +377,7 @@ def test_the_description_names_every_call_and_the_token(api):
     assert calls <= told["paths"].keys()
     for path, operations in told["paths"].items():
         for operation in operations.values():
-            assert ("security" in operation) == path.startswith("/v1/")
+            assert ("security" in operation) == path.startswith(("/v1/", "/metrics"))
             assert operation["summary"]
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from consent.database import open_database
+from consent.holds import Cover, Covered, set_hold
 from consent.organizations import create_organization
 from consent.tags import Tags
 from jobs.asking import QuestionError
@@ -87,6 +88,21 @@ def test_an_employee_is_found_on_a_line_that_is_another_employees_now(told):
     assert {one.revealed()["employee_id"] for one in chosen(told, employee="e7")[0] if one.values} == {"e7"}
     assert "From before" in {one.revealed().get("text") for one in chosen(told, employee="e9")[0]}
     assert "I have this line now" in {one.revealed().get("text") for one in chosen(told, employee="e8")[0]}
+
+
+def test_a_hold_is_exported_with_what_it_covers_and_what_set_it(told):
+    with told.write() as tx:
+        tags = Tags(tag_key(tx))
+        covered = [Covered(Cover.CONTACT, BO), Covered(Cover.CONTACT, CY)]
+        set_hold(tx, tags, "acme", "case-7", covered, actor="u1", note="subpoena", now=2)
+
+    found_, _, _ = chosen(told, hold="case-7")
+
+    assert {one.organization for one in found_} == {"acme"}
+    assert contacts(found_) == {BO, CY}
+    assert [one.facts()["hold"] for one in found_ if one.kind == "retention"] == ["case-7", "case-7"]
+    mine = [one for one in entries(told, "acme") if one.revealed().get("contact") in (BO, CY)]
+    assert found_ == mine
 
 
 def test_lane_kind_and_time_are_looked_up_and_not_read_through(told):

@@ -113,12 +113,9 @@ def test_jobs_alone_deliver_and_say_how_they_are(acme, text):
         answer = requests.post(f"{api}/v1/messages", json=text("STOP"), headers=AUTHORIZED, timeout=20)
         assert answer.status_code == 200
         jobs = acme.start(
-            "serve",
-            "--jobs-only",
+            "serve", "--jobs-only", ASSENT_JOBS__HEALTH_PORT="0", ASSENT_JOBS__HOUSEKEEPING="1s",
             ASSENT_SERVER__TOKEN=TOKEN,
-            ASSENT_JOBS__HEALTH_PORT="0",
-            ASSENT_JOBS__HOUSEKEEPING="1s",
-        )
+        )  # fmt: skip
         try:
             health = lines_until(jobs, "jobs.started")["url"]
 

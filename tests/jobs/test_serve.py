@@ -58,6 +58,40 @@ def test_a_request_at_work_is_answered_before_it_stops(acme, text):
     assert acme.run("verify").code == 0
 
 
+def test_a_fresh_server_lets_its_first_user_in_by_the_link_that_it_told(acme):
+    with serving(acme, "--no-jobs") as (running, url):
+        link = json.loads(running.stderr.readline())["link"]
+        session = requests.Session()
+        same = {"sec-fetch-site": "same-origin"}
+        chosen = {"login": "ann@bank.example", "name": "Ann Lee", "password": "four quite ordinary words",
+                  "again": "four quite ordinary words"}  # fmt: skip
+
+        asked = session.get(link, timeout=20)
+        entered = session.post(link, data=chosen, headers=same, timeout=20)
+        again = requests.post(link, data=chosen, headers=same, timeout=20)
+        signed_in = session.get(f"{url}/portal/", timeout=20, allow_redirects=False)
+        session.close()
+
+    assert (asked.status_code, entered.status_code, again.status_code, signed_in.status_code) == (200, 200, 410, 200)
+    assert entered.url == f"{url}/portal/"
+    [user] = acme.run("user", "list", "--json").lines
+    assert (user["login"], user["roles"]) == ("ann@bank.example", ["operations", "reports", "setup"])
+
+
+def test_a_token_made_and_revoked_beside_a_running_server_holds_and_ends_there_at_once(acme):
+    with serving(acme, "--no-jobs") as (_, url):
+        made = acme.run("token", "create", "crm", "--scope", "entries.read", "--org", "acme", "--json").json
+        headers = {"authorization": f"Bearer {made['token']}"}
+        before = requests.get(f"{url}/v1/entries", headers=headers, timeout=20)
+        acme.run("token", "revoke", made["id"])
+        after = requests.get(f"{url}/v1/entries", headers=headers, timeout=20)
+        servers_own = requests.get(
+            f"{url}/v1/entries?org=acme", headers={"authorization": f"Bearer {TOKEN}"}, timeout=20
+        )
+
+    assert (before.status_code, after.status_code, servers_own.status_code) == (200, 401, 200)
+
+
 def test_an_address_that_is_not_ours_is_told_with_what_to_do(acme):
     ended = acme.run("serve", "--port", "0", ASSENT_SERVER__TOKEN=TOKEN, ASSENT_SERVER__HOST="192.0.2.1")
 

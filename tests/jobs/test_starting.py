@@ -221,7 +221,7 @@ def test_the_ledger_is_read_a_page_at_a_time_to_its_end(served, message):
 
 
 def test_what_is_documented_is_what_is_served(served):
-    document = requests.get(served.url + "/openapi.json", timeout=30).json()
+    document = served.call("GET", "/openapi.json").json()
 
     assert {"/v1/messages", "/v1/messages/batch", "/v1/events", "/v1/gate", "/v1/consent", "/v1/entries",
             "/v1/entries/{entry_id}", "/livez", "/readyz"} <= document["paths"].keys()  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from connectors.portal import migrate, sessions, store
+from connectors.portal import migrate, store
 from consent.database import open_database
 
 
@@ -56,10 +56,9 @@ def test_two_processes_that_start_at_once_migrate_once(empty):
 
 
 def test_every_table_of_the_portal_says_so_by_its_name():
-    assert {table.name for table in sessions.session_table.metadata.sorted_tables} == {
+    assert {table.name for table in store.metadata.sorted_tables} == {
         "portal_entry",
         "portal_head",
-        "portal_session",
     }
 
 

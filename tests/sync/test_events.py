@@ -302,3 +302,14 @@ def test_a_name_that_no_column_can_hold_is_mended_and_the_event_is_taken(intake)
     answer = intake.take([given])[0]
 
     assert [changed["state"] for changed in answer["changed"]] == ["none"]
+
+
+def test_a_confirmation_names_the_decision_that_it_confirms(acme, intake):
+    answers = intake.take([text(sender="employee"), text("YES", at=60), text("STOP", at=120)])
+
+    for answer in answers[1:]:
+        _, decision, confirmation, notice = answer["entries"]
+        with acme.read() as tx:
+            facts, told = (read_entry(tx, "acme", int(one[-12:])).facts() for one in (confirmation, notice))
+        assert (facts["confirms"], facts["seconds_after"]) == (decision, 0)
+        assert "confirms" not in told

@@ -3,11 +3,11 @@
 from alembic import context
 
 from connectors.portal.migrate import VERSION_TABLE
-from connectors.portal.sessions import session_table
+from connectors.portal.store import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=session_table.metadata,
+    target_metadata=metadata,
     version_table=VERSION_TABLE,
 )
 with context.begin_transaction():

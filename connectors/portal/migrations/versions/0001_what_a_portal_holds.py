@@ -1,4 +1,4 @@
-"""What a portal holds: entries, heads and sessions."""
+"""What a portal holds: entries and heads."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create the portal's three tables."""
+    """Create the portal's two tables."""
     op.create_table(
         "portal_entry",
         sa.Column("organization", sa.String(32), nullable=False),
@@ -46,11 +46,4 @@ def upgrade() -> None:
         sa.Column("checkpoint", sa.Text, nullable=True),
         sa.Column("arrived_at", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("organization", "size", name="portal_head_pkey"),
-    )
-    op.create_table(
-        "portal_session",
-        sa.Column("id_hash", sa.LargeBinary, nullable=False),
-        sa.Column("created_at", sa.BigInteger, nullable=False),
-        sa.Column("seen_at", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("id_hash", name="portal_session_pkey"),
     )
