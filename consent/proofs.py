@@ -19,9 +19,7 @@ def inclusion_path(tx: Connection, organization: str, seq: int, size: int) -> li
     """
     if not 0 <= seq < size:
         raise ValueError("the entry isn't among the first of that size")
-    path: list[bytes] = []
-    _walk(tx, organization, seq, 0, size, path)
-    return path
+    return [_root(tx, organization, first, end) for first, end in merkle.siblings(seq, size)]
 
 
 def root_of_path(leaf: bytes, seq: int, size: int, path: Sequence[bytes]) -> bytes | None:
@@ -38,19 +36,6 @@ def root_of_path(leaf: bytes, seq: int, size: int, path: Sequence[bytes]) -> byt
             top = merkle.node(top, sibling)
         node, last = node >> 1, last >> 1
     return top if last == 0 else None
-
-
-def _walk(tx: Connection, organization: str, seq: int, first: int, end: int, path: list[bytes]) -> None:
-    if end - first == 1:
-        return
-    # The largest power of two that is smaller.
-    middle = first + (1 << (end - first - 1).bit_length() - 1)
-    if seq < middle:
-        _walk(tx, organization, seq, first, middle, path)
-        path.append(_root(tx, organization, middle, end))
-    else:
-        _walk(tx, organization, seq, middle, end, path)
-        path.append(_root(tx, organization, first, middle))
 
 
 def _root(tx: Connection, organization: str, first: int, end: int) -> bytes:
