@@ -10,7 +10,7 @@ TESTS ?= tests
 LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
   --custom-compile-command "make lock" --all-extras $(UPGRADE)
 
-.PHONY: help setup demo test servers check format bench chaos lock salesforce-conversion clean
+.PHONY: help setup demo test servers check format bench chaos screenshots lock salesforce-conversion clean
 
 help:
 	@echo "make setup   the environment in $(VENV)/, development tools included"
@@ -20,6 +20,7 @@ help:
 	@echo "make format  rewrite the code in the house format"
 	@echo "make bench   the benchmarks beside their floors"
 	@echo "make chaos   random faults over intake and three destinations (COUNT=200 schedules, SEED=N to play one again)"
+	@echo "make screenshots   every page of the portal, in both widths and both themes, in var/screenshots"
 	@echo "make lock    write the locked requirements (UPGRADE=--upgrade for the newest of everything)"
 	@echo "make salesforce-conversion   record what Salesforce's own converter makes of the package"
 	@echo "make clean   remove $(VENV)/ and caches; var/ stays"
@@ -32,9 +33,13 @@ demo: $(VENV)/.runtime
 test: setup check servers
 	$(BIN)/pytest $(TESTS)
 
-# What tests run against and no Python package brings: OpenSSH's server, a real S3 with Object Lock. No root is needed.
+# What tests run against and no Python package brings: an SSH server, a real S3, a Chromium. No root is needed.
 servers: | $(BIN)/python
 	@tests/system-packages || echo "Going on: the tests that need what is missing fail and say what to install." >&2
+
+# Every page of the portal, in both widths and both themes; KEEP=--keep renews those of the README, too.
+screenshots: setup servers
+	$(BIN)/python -m tests.browser.screenshots $(KEEP)
 
 check: setup
 	$(BIN)/ruff check

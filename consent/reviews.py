@@ -193,10 +193,15 @@ def note_reviews(tx: Connection, entries: Iterable[Entry]) -> None:
 
 def find_review(tx: Connection, organization: str, seq: int) -> Review:
     """Return one review; NoReviewError if there is none of this id."""
+    return find_listed(tx, organization, seq).review
+
+
+def find_listed(tx: Connection, organization: str, seq: int) -> Listed:
+    """Return one review as lists have it; NoReviewError if there is none of this id."""
     found = _listed(tx, "r.organization = ? AND r.seq = ?", [organization, seq], "r.seq", 1)
     if not found:
         raise NoReviewError("there is no review of this id: see `assent review list`")
-    return found[0].review
+    return found[0]
 
 
 def list_reviews(

@@ -97,6 +97,15 @@ class Parts:
         return self._destinations
 
     @property
+    def hosted_portals(self) -> list[str]:
+        """The destinations that are the portal of this server: those that sign with its secret."""
+        secret = self.settings.server.portal_secret
+        return [
+            name for name, one in self.settings.destinations.items()
+            if one.enabled and isinstance(one, PortalSettings) and secret is not None and one.secret == secret
+        ]  # fmt: skip
+
+    @property
     def rules(self) -> Rules:
         """How to deliver."""
         delivery = self.settings.delivery

@@ -39,7 +39,7 @@ def told_reviews(tx: Connection, *, org: str | None, state: State, after: str | 
         tx, now, state=state, organization=main, sub_organization=sub_organization,
         after=None if after is None else _key(after), limit=limit + 1,
     )  # fmt: skip
-    rows = [_row(one, now) for one in found[:limit]]
+    rows = [told_review(one, now) for one in found[:limit]]
     return Page(rows, rows[-1]["id"] if len(found) > limit else None)
 
 
@@ -54,14 +54,9 @@ def close(intake: Closes, review: str, outcome: Outcome, reason: str, actor: str
     return intake.close_review(Closing(_key(review), outcome, note, actor, time.time_ns() // 1000))
 
 
-def _key(review: str) -> tuple[str, int]:
-    try:
-        return parse_entry_id(review)
-    except ValueError:
-        raise NoReviewError("a review's id is that of the entry that opened it: see `assent review list`") from None
-
-
-def _row(one: Listed, now: int) -> dict[str, Any]:
+def told_review(one: Listed, now: int | None = None) -> dict[str, Any]:
+    """Return what is told of one review, as of now or another instant."""
+    now = time.time_ns() // 1000 if now is None else now
     review, said = one.review, one.review.said
     is_open = review.closed_seq is None
     return {
@@ -90,3 +85,10 @@ def _row(one: Listed, now: int) -> dict[str, Any]:
         "actor": one.closing.get("actor"),
         "reason": one.closing_said.get("note"),
     }
+
+
+def _key(review: str) -> tuple[str, int]:
+    try:
+        return parse_entry_id(review)
+    except ValueError:
+        raise NoReviewError("a review's id is that of the entry that opened it: see `assent review list`") from None

@@ -11,9 +11,10 @@ import structlog
 
 from consent.database import Database
 from consent.kinds import SYSTEM, Kind
-from consent.ledger import append, create_ledger
+from consent.ledger import append, create_ledger, read_positions
 from consent.values import Record
-from sync import receipts
+from sync import findings, receipts
+from sync.clock import database_now
 from sync.delivery import Rules
 from sync.destinations import Destination
 from sync.owed import owed_everywhere
@@ -113,7 +114,7 @@ class Runs:
         found = Reconciled(destination.name)
         with _watching(noted, lambda: told_reconciled(found, total)):
             reconcile(self._database, destination, organization=organization, stop=noted.stop, into=found)
-        noted.told = told_reconciled(found, total)
+        noted.told = told_reconciled(found, total) | {"named": self._named(found)}
         if repair and found.differences and not noted.stop.is_set():
             filters = Filters(only=Only.DIFFERING, organization=organization)
             again = resync(
@@ -121,10 +122,23 @@ class Runs:
                 found=None if found.more else found,
             )  # fmt: skip
             left = reconcile(self._database, destination, organization=organization, stop=noted.stop)
-            noted.told = told_reconciled(left, total) | {
-                "repaired": again.taken,
-                "found": told_reconciled(found, total),
-            }
+            noted.told = told_reconciled(left, total) | {"repaired": again.taken, "named": self._named(left)}
+            found = left
+        if organization is None and not noted.stop.is_set():
+            with self._database.write() as tx:
+                differing = len(found.differences) + found.more
+                findings.note(tx, findings.RECONCILE, destination.name, database_now(tx), differing)
+
+    def _named(self, found: Reconciled) -> list[list[str]]:
+        """Return some of the differences by their entries' ids; what is missing there is named by the ledger."""
+        told = []
+        with self._database.read() as tx:
+            for one in found.differences[:_NAMED]:
+                entry = one.entry
+                if entry is None and one.problem is Problem.MISSING:
+                    entry = next((each.id for each in read_positions(tx, one.organization, one.lane, [one.pos])), None)
+                told.append([one.problem.value, entry or one.remote_id or str(one.pos)])
+        return told
 
     def _resync(
         self, destination: Destination, filters: Filters, actor: str, resume: str | None, noted: Noted
@@ -143,10 +157,9 @@ def told_reconciled(found: Reconciled, total: int) -> dict[str, Any]:
     """Return what a run's record holds of a reconciliation, finished or not."""
     differences = list(found.differences)
     counts = {problem.value: sum(one.problem is problem for one in differences) for problem in Problem}
-    named = [[one.problem.value, one.entry or one.remote_id or str(one.pos)] for one in differences[:_NAMED]]
     return {
         "seen": found.checked, "total": max(total, found.checked), "held": found.held,
-        "differences": len(differences) + found.more, "counts": counts, "named": named,
+        "differences": len(differences) + found.more, "counts": counts,
     }  # fmt: skip
 
 

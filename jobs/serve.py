@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import uvicorn
     from fastapi import APIRouter, FastAPI
 
+    from jobs.running import Runs as RunsOfPeople
+
 log = structlog.get_logger()
 
 Wake = Callable[[Collection[str]], None]
@@ -102,14 +104,16 @@ def _is_here(parts: Parts, name: str, port: int) -> bool:
     return (url.port or {"http": 80, "https": 443}[url.scheme]) == port
 
 
-def portal_routers(parts: Parts) -> "list[APIRouter]":
+def portal_routers(parts: Parts, intake: Intake, runs: "RunsOfPeople") -> "list[APIRouter]":
     """Return the portal's receiving end, where it has a secret, and its pages."""
     from jobs.tracing import whereabouts_of
-    from jobs.web.pages import portal_router, wall_clock
+    from jobs.web.pages import Desk, portal_router, wall_clock
     from jobs.web.receiver import receiver_router
 
     store = PortalStore(parts.portal_database)
-    pages = portal_router(store, whereabouts_of(parts.database, parts.destinations), parts.access)
+    hosted = dict.fromkeys(parts.hosted_portals, store.arrived)
+    where = whereabouts_of(parts.database, parts.destinations, hosted)
+    pages = portal_router(Desk(parts.database, parts.access, where, intake, parts.destinations, runs))
     secret = parts.settings.server.portal_secret
     if secret is None:
         return [pages]
@@ -137,7 +141,7 @@ def _serve_http(
         routers=[
             destination_router(parts.database, parts.destinations, runs),
             webhook_router(parts.database, intake, parts.providers),
-            *portal_routers(parts),
+            *portal_routers(parts, intake, runs),
         ],
         is_stopping=lambda: running.should_exit,
         stalled=heartbeats.stalled,

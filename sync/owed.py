@@ -81,15 +81,16 @@ def unclosed(tx: Connection, destination: Destination, organization: str) -> boo
     return bool(fetch(tx, sql, [name, organization, *[name] * _named_by_unclosed(lanes)]))
 
 
-def aside_counts(tx: Connection, destination: str) -> dict[str, int]:
-    """Return how many entries of a destination are waiting, refused and discarded."""
+def aside_counts(tx: Connection, destination: str, organization: str | None = None) -> dict[str, int]:
+    """Return how many entries of a destination, of one ledger or all, are waiting, refused and discarded."""
     # Ledger by ledger along the key, so that nobody reads what other destinations set aside.
     states = ("waiting", "refused", "discarded")
     counts = ", ".join(
         "coalesce(sum((SELECT count(*) FROM set_aside a WHERE a.organization = l.organization"
         f" AND a.destination = ? AND a.state = '{state}')), 0)" for state in states
     )  # fmt: skip
-    [row] = fetch(tx, f"SELECT {counts} FROM ledger l", [destination] * len(states))
+    one, parameters = ("", []) if organization is None else (" WHERE l.organization = ?", [organization])
+    [row] = fetch(tx, f"SELECT {counts} FROM ledger l{one}", [destination] * len(states) + parameters)
     return {state: int(count) for state, count in zip(states, row, strict=True) if count}
 
 

@@ -12,7 +12,6 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Connection,
-    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -48,11 +47,6 @@ entry_table = Table(
     Column("leaf", LargeBinary, nullable=False),
     Column("arrived_at", BigInteger, nullable=False),
     UniqueConstraint("organization", "lane", "pos"),
-    # Each way to filter the page has an index in the page's own order, so no filter makes it scan.
-    Index(None, "arrived_at", "organization", "seq"),
-    Index(None, "organization", "arrived_at", "seq"),
-    Index(None, "kind", "arrived_at", "organization", "seq"),
-    Index(None, "organization", "kind", "arrived_at", "seq"),
 )
 
 head_table = Table(
@@ -72,25 +66,12 @@ _ENTRY = "organization, seq, lane, pos, kind, conversation, version, occurred_at
 _ARRAYS = "text[] bigint[] text[] bigint[] text[] text[] int[] bigint[] bigint[] bytea[] bytea[] bytea[] bigint[]"
 
 
-class Place(NamedTuple):
-    """Where a page ends: entries are listed by arrival, newest first, then by ledger and seq."""
-
-    arrived_at: int
-    organization: str
-    seq: int
-
-
 class Arrival(NamedTuple):
     """An entry and when it came."""
 
     entry: Entry
     #: Microseconds since 1970.
     arrived_at: int
-
-    @property
-    def place(self) -> Place:
-        """Where to go on listing after this one."""
-        return Place(self.arrived_at, self.entry.organization, self.entry.seq)
 
 
 class TamperError(Exception):
@@ -156,40 +137,18 @@ class PortalStore:
         if kept != statement.root:
             raise TamperError("another root was told for this size before")
 
-    def newest(
-        self, *, organization: str | None = None, kind: str | None = None, before: Place | None = None, limit: int = 50
-    ) -> list[Arrival]:
-        """List entries as they arrived, newest first, from `before` on (it is left out)."""
-        where, parameters = ["1 = 1"], list[object]()
-        for column, wanted in (("organization", organization), ("kind", kind)):
-            if wanted is not None:
-                where.append(f"{column} = ?")
-                parameters.append(wanted)
-        if before is not None:
-            where.append("(arrived_at, organization, seq) < (?, ?, ?)")
-            parameters += before
+    def arrived(self, organization: str, lane: str, positions: Sequence[int]) -> dict[int, int]:
+        """Return when each of these positions of a lane arrived, for those that are held."""
+        if not positions:
+            return {}
         with self.database.read() as tx:
+            condition, parameters = among(tx, "pos", list(positions))
             rows = run(
                 tx,
-                f"SELECT {_ENTRY}, arrived_at FROM portal_entry WHERE {' AND '.join(where)}"
-                " ORDER BY arrived_at DESC, organization DESC, seq DESC LIMIT ?",
-                [*parameters, limit],
-            ).all()
-        return [Arrival(Entry._make(row[:-1]), row.arrived_at) for row in rows]
-
-    def organizations(self, limit: int = 200) -> list[str]:
-        """Name the ledgers of which something is held, in order, up to a limit."""
-        # From one name to the next by the key: DISTINCT would read every entry.
-        with self.database.read() as tx:
-            rows = run(
-                tx,
-                "WITH RECURSIVE known (organization) AS (SELECT min(organization) FROM portal_entry"
-                " UNION ALL SELECT (SELECT min(organization) FROM portal_entry"
-                " WHERE portal_entry.organization > known.organization) FROM known WHERE organization IS NOT NULL)"
-                " SELECT organization FROM known WHERE organization IS NOT NULL LIMIT ?",
-                (limit,),
-            ).all()
-        return [row.organization for row in rows]
+                f"SELECT pos, arrived_at FROM portal_entry WHERE organization = ? AND lane = ? AND {condition}",
+                [organization, lane, *parameters],
+            )
+            return {row.pos: row.arrived_at for row in rows}
 
 
 def _read(thing: object, organization: str, lane: str) -> tuple[Entry, bytes] | Result:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table, UniqueConstraint
 
-from consent.database import PERSONAL, insert, metadata, run
+from consent.database import PERSONAL, among, insert, metadata, run
 from jobs.access.notes import note_setting
 from jobs.access.viewer import Role
 
@@ -186,3 +186,12 @@ def _user(row: Any) -> User:
         row.id, row.login, row.name, row.organization, roles, row.password is not None, row.locked_until,
         row.disabled_at, row.created_at,
     )  # fmt: skip
+
+
+def names_of(tx: Connection, ids: Iterable[str]) -> dict[str, str]:
+    """Return the names of users by their ids; ids of tokens and of command lines have none."""
+    wanted = sorted({one for one in ids if one.startswith("usr-")})
+    if not wanted:
+        return {}
+    condition, parameters = among(tx, "id", wanted)
+    return {row.id: row.name for row in run(tx, f"SELECT id, name FROM access_user WHERE {condition}", parameters)}

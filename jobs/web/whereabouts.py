@@ -12,6 +12,9 @@ class State(StrEnum):
     OWED = "owed"  # behind the cursor: its turn has not come
     SET_ASIDE = "set_aside"  # failed alone, tried again later
     REFUSED = "refused"  # waits for a person
+    DISCARDED = "discarded"  # a person gave it up
+    MISSING = "missing"  # it was taken, and isn't held any more
+    SKIPPED = "skipped"  # the destination was never asked to take it
 
 
 class Position(NamedTuple):
@@ -28,7 +31,7 @@ class Whereabouts(NamedTuple):
     #: The destination's name in the settings.
     destination: str
     state: State
-    #: When it was settled, microseconds since 1970.
+    #: When it got there, microseconds since 1970.
     settled_at: int | None = None
     #: Why it isn't there, in words for an operator; holds no number, name or text.
     reason: str | None = None

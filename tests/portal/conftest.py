@@ -36,7 +36,6 @@ def portal(running: Portal) -> Portal:
         for table in metadata.sorted_tables:
             tx.execute(table.delete())
     running.now = NOON
-    running.whereabouts.clear()
     return running
 
 

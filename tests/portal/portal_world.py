@@ -19,8 +19,12 @@ from consent.kinds import Kind
 from consent.values import Record
 from jobs.access import Access, Purpose, Role, users
 from jobs.access.links import make_link
-from jobs.web.pages import portal_router
+from jobs.running import Runs
+from jobs.tracing import whereabouts_of
+from jobs.web.pages import Desk, portal_router
 from jobs.web.receiver import receiver_router
+from sync.delivery import Rules
+from sync.intake import Intake
 from sync.port import Batch
 
 PASSWORD = "four quite ordinary words"
@@ -29,25 +33,23 @@ NOON = 1_795_435_200_000_000  # 2026-11-23T12:00:00Z
 
 @dataclass
 class Portal:
-    """A portal at work, and what a test may turn: its clock, and what it is told of whereabouts."""
+    """A portal at work, and what a test may turn: its clock."""
 
     store: PortalStore
     secret: str
     app: FastAPI = field(default_factory=FastAPI)
     now: int = NOON
-    whereabouts: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.access = Access(self.store.database, clock=lambda: self.now)
         self.add_user("ann@bank.example", *Role)
         self.app.include_router(receiver_router(self.store, [self.secret], lambda: self.now))
-        self.app.include_router(
-            portal_router(
-                self.store,
-                lambda positions: {at: self.whereabouts[at] for at in positions if at in self.whereabouts},
-                self.access,
-            )
-        )
+        database = self.store.database
+        desk = Desk(
+            database, self.access, whereabouts_of(database, (), {}), Intake(database, now=lambda: self.now), (),
+            Runs(database, (), Rules()),
+        )  # fmt: skip
+        self.app.include_router(portal_router(desk))
         self.server = Server(self.app)
         self.url = f"{self.server.address}/portal"
 

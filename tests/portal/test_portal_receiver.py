@@ -10,8 +10,7 @@ import requests
 from standardwebhooks import Webhook
 
 from connectors.portal import protocol
-from connectors.portal.store import PortalStore
-from consent.entry import entry_json
+from consent.entry import Entry, entry_json
 from tests.portal.portal_world import text_entry, texts
 
 ROUTES = (protocol.BATCHES, protocol.HELD, protocol.HEADS)
@@ -217,7 +216,11 @@ def test_what_is_stored_are_the_bytes_that_the_hashes_were_made_of(portal):
 
     ask(portal, protocol.BATCHES, documents([entry]))
 
-    assert [arrival.entry for arrival in PortalStore(portal.store.database).newest()] == [entry]
+    with portal.store.database.read() as tx:
+        stored = tx.exec_driver_sql(
+            f"SELECT {', '.join(Entry._fields)} FROM portal_entry".replace("values", "personal")
+        )
+        assert [Entry._make(row) for row in stored] == [entry]
 
 
 def test_a_database_that_is_away_is_an_outage_and_says_what_to_do(portal):

@@ -53,7 +53,10 @@ def test_the_right_password_opens_a_session_and_that_is_an_entry(portal, somebod
     answer = sign_in(portal, somebody.login.upper())
 
     assert (answer.status_code, answer.headers["location"]) == (303, "/portal/")
-    assert requests.get(f"{portal.url}/", cookies=answer.cookies, allow_redirects=False, timeout=5).status_code == 200
+    assert (
+        requests.get(f"{portal.url}/reports", cookies=answer.cookies, allow_redirects=False, timeout=5).status_code
+        == 200
+    )
     [entry] = recorded(portal, somebody)
     assert '"operation":"sign_in"' in entry
     assert somebody.login not in entry
@@ -101,7 +104,10 @@ def test_a_disabled_user_is_out_at_once(portal, somebody):
         users.change_user(tx, somebody.login, disabled=True, actor="test", now=portal.now)
 
     assert sign_in(portal, somebody.login).status_code == 401
-    assert requests.get(f"{portal.url}/", cookies=answer.cookies, allow_redirects=False, timeout=5).status_code == 303
+    assert (
+        requests.get(f"{portal.url}/reports", cookies=answer.cookies, allow_redirects=False, timeout=5).status_code
+        == 303
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,7 +126,7 @@ def test_a_form_sent_by_another_site_changes_nothing(portal, somebody, headers):
     signing_in = sign_in(portal, somebody.login, headers=headers)
     with portal.signed_in() as session:
         signing_out = session.post(f"{portal.url}/sign-out", headers=headers)
-        still_in = session.get(f"{portal.url}/", allow_redirects=False)
+        still_in = session.get(f"{portal.url}/reports", allow_redirects=False)
 
     assert (signing_in.status_code, signing_out.status_code, still_in.status_code) == (403, 403, 200)
     assert "set-cookie" not in signing_in.headers
@@ -134,12 +140,13 @@ def test_a_link_from_another_site_arrives_and_a_frame_or_a_fetch_does_not(portal
     from_elsewhere = {"sec-fetch-site": "cross-site"}
     with portal.signed_in() as session:
         followed = session.get(
-            f"{portal.url}/", headers=from_elsewhere | {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+            f"{portal.url}/reports",
+            headers=from_elsewhere | {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"},
         )
         framed = session.get(
-            f"{portal.url}/", headers=from_elsewhere | {"sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"}
+            f"{portal.url}/reports", headers=from_elsewhere | {"sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"}
         )
-        fetched = session.get(f"{portal.url}/", headers=from_elsewhere | {"sec-fetch-mode": "no-cors"})
+        fetched = session.get(f"{portal.url}/reports", headers=from_elsewhere | {"sec-fetch-mode": "no-cors"})
 
     assert (followed.status_code, framed.status_code, fetched.status_code) == (200, 403, 403)
 
@@ -171,7 +178,7 @@ def test_signing_out_ends_the_session_wherever_its_cookie_is(portal):
         stolen = dict(session.cookies)
         session.post(f"{portal.url}/sign-out", headers=SAME)
 
-    answer = requests.get(f"{portal.url}/", cookies=stolen, allow_redirects=False, timeout=5)
+    answer = requests.get(f"{portal.url}/reports", cookies=stolen, allow_redirects=False, timeout=5)
     assert answer.status_code == 303
 
 
@@ -181,7 +188,9 @@ def test_an_operator_ends_one_session_and_leaves_the_others(portal, somebody):
         shown = open_sessions(tx, somebody.id)
         ended = end_sessions(tx, somebody.id, shown[0].id)
 
-    left = [requests.get(f"{portal.url}/", cookies=one, allow_redirects=False, timeout=5) for one in (first, second)]
+    left = [
+        requests.get(f"{portal.url}/reports", cookies=one, allow_redirects=False, timeout=5) for one in (first, second)
+    ]
     assert (len(shown), ended) == (2, 1)
     assert sorted(answer.status_code for answer in left) == [200, 303]
 
@@ -199,7 +208,7 @@ def test_a_session_ends_when_idle_and_at_the_latest_after_its_limit(portal, paus
     with portal.signed_in() as session:
         for pause in pauses:
             portal.now += pause
-            answer = session.get(f"{portal.url}/", allow_redirects=False)
+            answer = session.get(f"{portal.url}/reports", allow_redirects=False)
 
     assert answer.status_code == status
 
@@ -219,7 +228,7 @@ def test_signing_in_leads_back_to_what_was_asked_for_and_nowhere_else(portal, so
 
 def test_a_part_of_a_page_without_a_session_sends_the_whole_page_to_the_sign_in(portal):
     headers = {"hx-request": "true", "hx-current-url": f"{portal.url}/?kind=decision"}
-    answer = requests.get(f"{portal.url}/", headers=headers, allow_redirects=False, timeout=5)
+    answer = requests.get(f"{portal.url}/reports", headers=headers, allow_redirects=False, timeout=5)
 
     assert answer.status_code == 401
     assert answer.headers["hx-redirect"] == "/portal/sign-in?next=/portal/%3Fkind%3Ddecision"
@@ -234,7 +243,10 @@ def test_a_link_lets_its_owner_choose_a_password_once(portal, somebody):
     again = choose(portal, key, password=PASSWORD, again=PASSWORD)
 
     assert (looked.status_code, chosen.status_code, again.status_code) == (200, 303, 410)
-    assert requests.get(f"{portal.url}/", cookies=chosen.cookies, allow_redirects=False, timeout=5).status_code == 200
+    assert (
+        requests.get(f"{portal.url}/reports", cookies=chosen.cookies, allow_redirects=False, timeout=5).status_code
+        == 200
+    )
     assert sign_in(portal, somebody.login).status_code == 401
     assert sign_in(portal, somebody.login, new).status_code == 303
 
