@@ -17,6 +17,7 @@ from tests.benchmarks.bench_bookkeeping import bookkeeping
 from tests.benchmarks.bench_engine import engine
 from tests.benchmarks.bench_http import http
 from tests.benchmarks.bench_intake import decisions, lone
+from tests.benchmarks.bench_pages import pages
 from tests.benchmarks.bench_receivers import portal
 from tests.benchmarks.bench_salesforce import salesforce
 from tests.benchmarks.bench_world import FULL, QUICK, Result, Scale, Store, stores
@@ -33,6 +34,7 @@ ONCE: dict[str, Callable[[Store, Scale], Iterator[Result]]] = {
     "archive": archive,
     "export": export,
     "portal": portal,
+    "pages": pages,
     "http": http,
 }
 

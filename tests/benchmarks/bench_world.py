@@ -44,6 +44,8 @@ class Scale(NamedTuple):
     portal_entries: int
     #: Entries of one export.
     export_entries: int
+    #: Entries of the ledger that pages are read over.
+    page_entries: int
     #: Requests to the API.
     requests: int
     #: Decisions of the engine alone, and texts that nobody sends.
@@ -53,9 +55,11 @@ class Scale(NamedTuple):
     rounds: int
 
 
-FULL = Scale(64, 960, 640, 300, 40_000, 20_000, 0.15, 100, 100_000, 8_000, 1_000_000, 4_000, 60_000, 1_000_000, 3)
-QUICK = Scale(64, 480, 384, 100, 20_000, 10_000, 0.15, 20, 10_000, 3_000, 50_000, 2_000, 30_000, 20_000, 1)
-TINY = Scale(4, 8, 16, 8, 200, 200, 0.0, 2, 100, 100, 400, 40, 240, 50, 1)
+FULL = Scale(
+    64, 960, 640, 300, 40_000, 20_000, 0.15, 100, 100_000, 8_000, 1_000_000, 1_000_000, 4_000, 60_000, 1_000_000, 3
+)
+QUICK = Scale(64, 480, 384, 100, 20_000, 10_000, 0.15, 20, 10_000, 3_000, 50_000, 100_000, 2_000, 30_000, 20_000, 1)
+TINY = Scale(4, 8, 16, 8, 200, 200, 0.0, 2, 100, 100, 400, 400, 40, 240, 50, 1)
 
 
 class Result(NamedTuple):

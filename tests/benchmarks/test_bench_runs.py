@@ -16,6 +16,7 @@ from tests.benchmarks.bench_bookkeeping import bookkeeping, deliver_all, foreign
 from tests.benchmarks.bench_driver import commits_of, write_again
 from tests.benchmarks.bench_http import http
 from tests.benchmarks.bench_intake import concurrently, decisions, in_batches, lone
+from tests.benchmarks.bench_pages import pages
 from tests.benchmarks.bench_receivers import portal
 from tests.benchmarks.bench_salesforce import salesforce
 from tests.benchmarks.bench_world import TINY, Store, conversations, fill, in_turns, sqlite_store
@@ -94,7 +95,7 @@ def test_every_entry_is_delivered_while_a_snapshot_is_held_open(store):
     assert settled == len(memory.ids()) == written + 2  # the organization and its mode are entries, too
 
 
-@pytest.mark.parametrize("measure", [salesforce, archive, export, portal, http])
+@pytest.mark.parametrize("measure", [salesforce, archive, export, portal, pages, http])
 def test_what_goes_over_a_wire_or_to_a_disk_is_measured(measure, sqlite):
     results = list(measure(sqlite, TINY))
 
