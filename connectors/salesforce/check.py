@@ -34,8 +34,8 @@ def _org(client: SalesforceClient) -> Iterator[Finding]:
     """Say which kind of org this is: a sandbox is easily taken for production, and the other way round."""
     try:
         rows = list(client.query("SELECT IsSandbox, OrganizationType FROM Organization"))
-    except RejectedError:
-        return
+    except (RejectedError, SuspendedError):
+        return  # nothing we need; what hides more than this, the objects will tell
     for row in rows:
         kind = "A sandbox" if row.get("IsSandbox") else "Production"
         yield Finding("org", ok=True, advice=f"{kind}, {row.get('OrganizationType') or 'of an unknown edition'}")

@@ -90,6 +90,10 @@ class Token(NamedTuple):
     user_id: str = ""
 
 
+class _WrongAudienceError(SuspendedError):
+    """The signed request names an authorization server that this one doesn't take itself for."""
+
+
 class Tokens:
     """One token for all threads, renewed once by one of them while the others wait for it."""
 
@@ -98,6 +102,7 @@ class Tokens:
         self._lock = threading.Lock()
         self._token: Token | None = None
         self._flights = 0
+        self._audience = settings.audience or _origin(settings.login_url)
         self._failure: TransientError | SuspendedError | None = None
 
     def current(self) -> Token:
@@ -116,7 +121,7 @@ class Tokens:
             if self._flights != flight and self._failure is not None:
                 raise _copy(self._failure)  # those who waited for this flight share its end, too
             try:
-                self._token, self._failure = self._ask(), None
+                self._token, self._failure = self._ask_as_documented(), None
             except (TransientError, SuspendedError) as error:
                 self._failure = error
                 raise
@@ -124,6 +129,17 @@ class Tokens:
                 self._flights += 1
         log.info("salesforce.token_renewed", logins=self._flights)
         return self._token
+
+    def _ask_as_documented(self) -> Token:
+        """Ask; where our address is no audience for the org, ask once more for the one that the documents name."""
+        try:
+            return self._ask()
+        except _WrongAudienceError:
+            documented = _documented_audience(self._audience)
+            if self._settings.audience or documented == self._audience:
+                raise
+        self._audience = documented
+        return self._ask()
 
     def _ask(self) -> Token:
         settings = self._settings
@@ -163,7 +179,7 @@ class Tokens:
         claims = {
             "iss": settings.client_id,
             "sub": settings.username,
-            "aud": settings.audience or _origin(settings.login_url),
+            "aud": self._audience,
             "exp": int(time.time()) + _ASSERTION_SECONDS,
         }
         signed = f"{base64url(orjson.dumps({'alg': 'RS256'}))}.{base64url(orjson.dumps(claims))}"
@@ -186,13 +202,22 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
+def _documented_audience(url: str) -> str:
+    """Return the audience that the documents name ("OAuth 2.0 JWT Bearer Flow", `aud`) for an address of an org.
+
+    They name these two, and orgs that take their My Domain as well are many, but not all.
+    """
+    sandbox = re.search(r"(^https://test\.|--|\.sandbox\.)", url) is not None
+    return "https://test.salesforce.com" if sandbox else "https://login.salesforce.com"
+
+
 def _refusal(status: int, answer: dict[str, Any], retry_after: float | None) -> TransientError | SuspendedError:
     error, description = str(answer.get("error", "")), str(answer.get("error_description", ""))
     if status >= 500 or status in (408, 420, 429) or error in _PASSING_CODES or _PASSING.search(description):
         return TransientError(f"login_http_{status}", "Salesforce takes no logins now", retry_after=retry_after)
     for code, pattern, advice in _REFUSALS:
         if code == error and re.search(pattern, description, re.IGNORECASE):
-            return SuspendedError(code, advice)
+            return (_WrongAudienceError if pattern == "audience" else SuspendedError)(code, advice)
     if 300 <= status < 400:
         return SuspendedError("redirected", "`login_url` answers with a redirect: set it to the org's My Domain")
     return SuspendedError(f"login_http_{status}", "Salesforce refuses our login: compare `login_url`, `client_id` and "

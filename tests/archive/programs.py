@@ -11,7 +11,8 @@ import pytest
 
 _HERE = Path(__file__).parents[2]
 _ADVICE = (
-    "run `tests/system-packages` (`make test` does), or install Debian's openssh-server, radosgw, ceph-mon, ceph-osd"
+    "run `tests/system-packages` (`make test` does), or install Debian's openssh-server, radosgw, ceph-mon, ceph-osd, "
+    "libfaketime"
 )
 
 
@@ -21,6 +22,7 @@ class Programs:
     def __init__(self) -> None:
         root = Path(os.environ.get("ASSENT_TEST_SERVERS") or _HERE / ".venv/servers").absolute() / "root"
         libraries = [*root.glob("usr/lib/*-linux-gnu"), *Path("/usr/lib").glob("*-linux-gnu")]
+        self._libraries = libraries
         #: Where the first of them keep what they load while they run.
         self.libraries = libraries[0] if libraries else Path("/usr/lib")
         self._path = os.pathsep.join(
@@ -33,6 +35,13 @@ class Programs:
             "PYTHONPATH": str(root / "usr/lib/python3/dist-packages"),
             "PATH": self._path,
         }
+
+    def library(self, name: str) -> str:
+        """Return the path of a library, below where libraries are; the test fails with what to install."""
+        for folder in self._libraries:
+            if (folder / name).exists():
+                return str(folder / name)
+        pytest.fail(f"{name} isn't on this machine: {_ADVICE}", pytrace=False)
 
     def find(self, name: str) -> str:
         """Return a program's path; the test fails with what to install where there is none."""

@@ -17,9 +17,12 @@ from tests.benchmarks.bench_bookkeeping import bookkeeping
 from tests.benchmarks.bench_engine import engine
 from tests.benchmarks.bench_http import http
 from tests.benchmarks.bench_intake import decisions, lone
+from tests.benchmarks.bench_latency import latency
 from tests.benchmarks.bench_pages import pages
+from tests.benchmarks.bench_queue import queue
 from tests.benchmarks.bench_receivers import portal
-from tests.benchmarks.bench_salesforce import salesforce
+from tests.benchmarks.bench_salesforce import backlog, salesforce
+from tests.benchmarks.bench_scale import large, many
 from tests.benchmarks.bench_world import FULL, QUICK, Result, Scale, Store, stores
 
 #: By name: what is measured on each kind of database, and what once.
@@ -27,10 +30,15 @@ ON_EACH: dict[str, Callable[[Store, Scale], Iterator[Result]]] = {
     "intake": decisions,
     "lone": lone,
     "bookkeeping": bookkeeping,
+    "queue": queue,
+    "latency": latency,
+    "large": large,
+    "many": many,
 }
 ONCE: dict[str, Callable[[Store, Scale], Iterator[Result]]] = {
     "engine": engine,
     "salesforce": salesforce,
+    "backlog": backlog,
     "archive": archive,
     "export": export,
     "portal": portal,

@@ -72,7 +72,7 @@ def _deliver(database: Database, place: Place) -> float:
     connector = ArchiveConnector(place)
     connector.prepare()
     try:
-        settled, seconds = deliver_all(database, connector)
+        settled, seconds, _ = deliver_all(database, connector)
         with database.read() as tx:
             head = newest_head(tx, ORGANIZATION)
         lanes = {lane: (size, size) for lane, size in head.lanes.items()}

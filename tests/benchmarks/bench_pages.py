@@ -34,7 +34,7 @@ _FLOOR = 200.0
 def pages(store: Store, scale: Scale) -> Iterator[Result]:
     """Search by number and by name, read a timeline and a day, each page whole as a browser gets it."""
     with store.fresh() as database:
-        entries = _many(database, scale.page_entries)
+        entries = _many(database, scale.large)
         with _portal(database) as (url, session):
             number, name, conversation = _someone(database)
             asks: dict[str, Callable[[], requests.Response]] = {

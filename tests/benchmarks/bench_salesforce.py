@@ -15,7 +15,6 @@ from typing import Any
 import orjson
 import requests
 
-from connectors.salesforce import SalesforceSettings
 from connectors.salesforce.connector import SalesforceConnector
 from connectors.salesforce.mapping import ENTRY_KEY, ENTRY_OBJECT, row_of
 from connectors.salesforce.standin.control import Control
@@ -26,6 +25,7 @@ from consent.ledger import append, read_lane
 from consent.values import Record
 from tests.benchmarks.bench_bookkeeping import deliver_all
 from tests.benchmarks.bench_world import NOON, ORGANIZATION, Result, Scale, Store, child_environment, middle
+from tests.benchmarks.delivering import settings_of
 
 _IN_FLIGHT, _CALL_RECORDS = 8, 200
 _WAIT_SECONDS = 30.0
@@ -33,13 +33,13 @@ _WAIT_SECONDS = 30.0
 
 def salesforce(store: Store, scale: Scale) -> Iterator[Result]:
     """Deliver one lane to an org that takes its time, in turns with a bare loop over the same records."""
-    with store.fresh() as database, _org() as (address, control):
+    with store.fresh() as database, org() as (address, control):
         entries = _fill(database, scale.salesforce_entries)
         bare = _Bare(address)
         ours, loop, processor, calls = [], [], [], []
         control.settings(latency_seconds=scale.salesforce_seconds)
         for _ in range(scale.rounds):
-            connector = SalesforceConnector(_settings(address))
+            connector = SalesforceConnector(settings_of(address))
             connector.check()  # signed in, as a process at work is
             _forget(control, scale)
             delivered = deliver_all(database, connector, [Lane.CONSENT])
@@ -60,6 +60,32 @@ def salesforce(store: Store, scale: Scale) -> Iterator[Result]:
     )
     yield Result("Salesforce: processor time per 10,000", "", "", middle(processor), "s", 0.5, at_most=True)
     yield Result(f"Salesforce: one upsert a record, {at}", rate, f"{single:,.1f}/s", middle(ours) / single, "×")
+
+
+def backlog(store: Store, scale: Scale) -> Iterator[Result]:
+    """Deliver a long backlog in a process of its own: its memory, its calls, and whether it grows slow."""
+    count = scale.salesforce_backlog
+    with store.fresh() as database, org() as (address, control):
+        _write(database, count)
+        _forget(control, scale)
+        told = subprocess.run(
+            [sys.executable, "-m", "tests.benchmarks.delivering", database.url, str(count), address["ready_file"]],
+            env=child_environment(), stdout=subprocess.PIPE, check=True,
+        )  # fmt: skip
+        delivered = orjson.loads(told.stdout)
+        calls = control.journal(after=10**9)["counters"]["requests"] * 10_000 / count
+    if delivered["settled"] != count or delivered["owed"]:
+        raise RuntimeError(f"{delivered['owed']} entries are still owed")
+    # The first part holds the start of a process and of its connections.
+    parts, memory = delivered["seconds"][1:], delivered["kib"]
+    rate = f"{count / sum(delivered['seconds']):,.0f} entries/s"
+    subject = f"Salesforce: backlog of {count:,}"
+    yield Result(f"{subject}, memory it grows by", rate, "", (memory[-1] - memory[1]) / 1024, "MiB", 32, at_most=True)
+    yield Result(f"{subject}, calls per 10,000", rate, "", calls, "calls", 52, at_most=True)
+    beside = f"{parts[0]:,.1f} s the second tenth"
+    yield Result(
+        f"{subject}, the last tenth beside the second", rate, beside, parts[-1] / parts[0], "×", 1.1, at_most=True
+    )
 
 
 class _Bare:
@@ -120,7 +146,7 @@ class _Bare:
 
 
 @contextmanager
-def _org() -> Iterator[tuple[dict[str, Any], Control]]:
+def org() -> Iterator[tuple[dict[str, Any], Control]]:
     with tempfile.TemporaryDirectory(prefix="assent-bench-") as folder:
         ready = Path(folder) / "ready.json"
         process = subprocess.Popen(
@@ -135,18 +161,11 @@ def _org() -> Iterator[tuple[dict[str, Any], Control]]:
                 if process.poll() is not None or time.monotonic() > until:
                     raise RuntimeError("the stand-in didn't start")
                 time.sleep(0.02)
-            address = json.loads(ready.read_text())
+            address = {**json.loads(ready.read_text()), "ready_file": str(ready)}
             yield address, Control(address["control_url"])
         finally:
             process.terminate()
             process.wait()
-
-
-def _settings(address: Mapping[str, Any]) -> SalesforceSettings:
-    return SalesforceSettings(
-        login_url=address["url"], client_id=address["client_id"], auth="client_credentials",
-        client_secret=Path(address["client_secret_file"]).read_text().strip(), ca_bundle=address["ca_file"],
-    )  # fmt: skip
 
 
 def _forget(control: Control, scale: Scale) -> None:
@@ -156,12 +175,16 @@ def _forget(control: Control, scale: Scale) -> None:
 
 def _fill(database: Database, count: int) -> list[Entry]:
     """Write so many automatic messages, and return them."""
+    _write(database, count)
+    with database.read() as tx:
+        return read_lane(tx, ORGANIZATION, Lane.CONSENT, 0, count)
+
+
+def _write(database: Database, count: int) -> None:
     for at in range(0, count, 1000):
         records = [_record(number) for number in range(at, min(at + 1000, count))]
         with database.write() as tx:
             append(tx, ORGANIZATION, records, NOON)
-    with database.read() as tx:
-        return read_lane(tx, ORGANIZATION, Lane.CONSENT, 0, count)
 
 
 def _record(number: int) -> Record:

@@ -39,27 +39,90 @@ class Scale(NamedTuple):
     salesforce_entries: int
     salesforce_seconds: float
     salesforce_single: int
+    #: Entries of a long backlog for Salesforce.
+    salesforce_backlog: int
     #: Entries for the archive and for the portal.
     archive_entries: int
     portal_entries: int
     #: Entries of one export.
     export_entries: int
-    #: Entries of the ledger that pages are read over.
-    page_entries: int
     #: Requests to the API.
     requests: int
     #: Decisions of the engine alone, and texts that nobody sends.
     decisions: int
     hostile_texts: int
+    #: Entries of one large ledger, and how many ledgers of 500.
+    large: int
+    ledgers: int
+    #: STOPs sent into a system at rest.
+    stops: int
     #: Each side of a comparison is measured so often, in turns; the middle of the ratios counts.
     rounds: int
 
 
 FULL = Scale(
-    64, 960, 640, 300, 40_000, 20_000, 0.15, 100, 100_000, 8_000, 1_000_000, 1_000_000, 4_000, 60_000, 1_000_000, 3
+    callers=64,
+    conversations=960,
+    orm_texts=640,
+    lone_texts=300,
+    entries=40_000,
+    salesforce_entries=20_000,
+    salesforce_seconds=0.15,
+    salesforce_single=100,
+    salesforce_backlog=1_000_000,
+    archive_entries=100_000,
+    portal_entries=8_000,
+    export_entries=1_000_000,
+    requests=4_000,
+    decisions=60_000,
+    hostile_texts=1_000_000,
+    large=1_000_000,
+    ledgers=2_000,
+    stops=20,
+    rounds=3,
 )
-QUICK = Scale(64, 480, 384, 100, 20_000, 10_000, 0.15, 20, 10_000, 3_000, 50_000, 100_000, 2_000, 30_000, 20_000, 1)
-TINY = Scale(4, 8, 16, 8, 200, 200, 0.0, 2, 100, 100, 400, 400, 40, 240, 50, 1)
+QUICK = Scale(
+    callers=64,
+    conversations=480,
+    orm_texts=384,
+    lone_texts=100,
+    entries=20_000,
+    salesforce_entries=10_000,
+    salesforce_seconds=0.15,
+    salesforce_single=20,
+    salesforce_backlog=50_000,
+    archive_entries=10_000,
+    portal_entries=3_000,
+    export_entries=50_000,
+    requests=2_000,
+    decisions=30_000,
+    hostile_texts=20_000,
+    large=50_000,
+    ledgers=40,
+    stops=5,
+    rounds=1,
+)
+TINY = Scale(
+    callers=4,
+    conversations=8,
+    orm_texts=16,
+    lone_texts=8,
+    entries=200,
+    salesforce_entries=200,
+    salesforce_seconds=0.0,
+    salesforce_single=2,
+    salesforce_backlog=4_000,
+    archive_entries=100,
+    portal_entries=100,
+    export_entries=400,
+    requests=40,
+    decisions=240,
+    hostile_texts=50,
+    large=600,
+    ledgers=3,
+    stops=1,
+    rounds=1,
+)
 
 
 class Result(NamedTuple):

@@ -71,3 +71,20 @@ def test_two_that_upgrade_at_once_leave_one_schema(tmp_path, postgres, open_data
 def _ours(name, kind, parents):
     """The portal may live in the same database; its tables are its own affair."""
     return kind != "table" or not name.startswith("portal_")
+
+
+#: A row an installation, a person, a token, an alarm or a run: on several nodes each of them holds these whole.
+_EVERYWHERE = {
+    "alarm", "destination", "finding", "organization", "resync", "run", "secret",
+}  # fmt: skip
+
+
+def test_every_key_begins_with_the_organization_so_that_tables_can_be_distributed_by_it():
+    keys = {
+        f"{table.name}.{key.name}": next(column.name for column in key.columns)
+        for table in metadata.sorted_tables if table.name not in _EVERYWHERE and not table.name.startswith("access_")
+        for key in (*table.constraints, *table.indexes) if len(key.columns)
+    }  # fmt: skip
+
+    assert {name: first for name, first in keys.items() if first != "organization"} == {}
+    assert len(keys) > 15

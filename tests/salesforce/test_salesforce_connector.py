@@ -6,6 +6,7 @@ import traceback
 
 import pytest
 
+from connectors.salesforce.token import _documented_audience
 from sync.port import Delay, Receipt, Refusal, Statement, SuspendedError, TransientError
 
 OBJECT = "Assent_Entry__c"
@@ -194,6 +195,31 @@ def test_client_credentials_log_in_too(org, connect, make_entries, batch_of):
     connector = connect(auth="client_credentials", username=None, private_key=None)
 
     assert isinstance(connector.push(batch_of(make_entries(["a"])))[0], Receipt)
+
+
+def test_an_org_that_takes_only_the_documented_audience_gets_it(org, salesforce, make_entries, batch_of):
+    org.settings(audience="https://login.salesforce.com")
+
+    first = salesforce.push(batch_of(make_entries(["a"])))
+    org.expire_sessions()
+    second = salesforce.push(batch_of(make_entries(["b"], first=1)))
+
+    statuses = [each["status"] for each in org.journal()["requests"] if each["route"] == "token"]
+    assert [type(each) for each in (*first, *second)] == [Receipt, Receipt]
+    assert statuses == [400, 200, 200]
+
+
+@pytest.mark.parametrize(
+    ("url", "audience"),
+    [
+        ("https://acme.my.salesforce.com", "https://login.salesforce.com"),
+        ("https://acme--test.sandbox.my.salesforce.com", "https://test.salesforce.com"),
+        ("https://test.salesforce.com", "https://test.salesforce.com"),
+        ("https://login.salesforce.com", "https://login.salesforce.com"),
+    ],
+)
+def test_a_sandbox_is_known_by_its_address(url, audience):
+    assert _documented_audience(url) == audience
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,8 @@ class Org:
         audiences = ["https://login.salesforce.com", "https://test.salesforce.com", instance_url, base_url]
         audiences += [f"https://localhost:{port}", f"https://127.0.0.1:{port}"]
         audiences += [f"{each}/services/oauth2/token" for each in audiences]
+        if self._settings.audience:
+            audiences = [self._settings.audience]
         return self.sessions.token(
             request.headers, request.body, audiences, instance_url, self._settings.session_seconds
         )

@@ -23,6 +23,8 @@ class Settings:
     bursts_used: int = 0
     #: What tokens name as the instance; others are turned away with INVALID_SESSION_ID. Empty: as asked for.
     instance_url: str = ""
+    #: The one audience that signed requests may name. Empty: those of the documents, and this org's own addresses.
+    audience: str = ""
     session_seconds: float = 7200.0
     max_body_bytes: int = 50_000_000
     #: The most records in a page of a query, below what the request asks for.
