@@ -18,6 +18,7 @@ from tests.benchmarks.bench_engine import engine
 from tests.benchmarks.bench_http import http
 from tests.benchmarks.bench_intake import decisions, lone
 from tests.benchmarks.bench_latency import latency
+from tests.benchmarks.bench_pages import pages
 from tests.benchmarks.bench_queue import queue
 from tests.benchmarks.bench_receivers import portal
 from tests.benchmarks.bench_salesforce import backlog, salesforce
@@ -41,6 +42,7 @@ ONCE: dict[str, Callable[[Store, Scale], Iterator[Result]]] = {
     "archive": archive,
     "export": export,
     "portal": portal,
+    "pages": pages,
     "http": http,
 }
 

@@ -17,6 +17,7 @@ from tests.benchmarks.bench_driver import commits_of, write_again
 from tests.benchmarks.bench_http import http
 from tests.benchmarks.bench_intake import concurrently, decisions, in_batches, lone
 from tests.benchmarks.bench_latency import latency
+from tests.benchmarks.bench_pages import pages
 from tests.benchmarks.bench_queue import queue
 from tests.benchmarks.bench_receivers import portal
 from tests.benchmarks.bench_salesforce import backlog, salesforce
@@ -105,7 +106,7 @@ def test_what_is_kept_beside_deliveries_is_measured_at_any_size(measure, store):
     assert len({result.subject for result in results}) == len(results)
 
 
-@pytest.mark.parametrize("measure", [salesforce, backlog, archive, export, portal, http])
+@pytest.mark.parametrize("measure", [salesforce, backlog, archive, export, portal, pages, http])
 def test_what_goes_over_a_wire_or_to_a_disk_is_measured(measure, sqlite):
     results = list(measure(sqlite, TINY))
 

@@ -17,7 +17,7 @@ from connectors.portal import protocol
 from connectors.portal.connector import PortalConnector, PortalSettings
 from connectors.portal.store import PortalStore
 from consent.canonical import timestamp
-from consent.database import Database, open_database
+from consent.database import Database, open_database, run
 from consent.kinds import Lane
 from consent.lines import set_line
 from consent.organizations import create_organization, set_feature, set_setting
@@ -78,7 +78,7 @@ class Stage:
     def conversation(self, contact: str) -> str:
         """Return the path of a contact's timeline."""
         with self.database.read() as tx:
-            row = tx.exec_driver_sql("SELECT organization, id FROM conversation WHERE contact = ?", (contact,)).one()
+            row = run(tx, "SELECT organization, id FROM conversation WHERE contact = ?", [contact]).one()
         return f"/reports/conversations/{row.organization}/{row.id}"
 
 

@@ -1,0 +1,78 @@
+"""Runs: told of while they are at work, ended by a word, and kept."""
+
+import threading
+import time
+
+import pytest
+
+from consent.database import run
+from sync.port import TransientError
+from sync.runs import SILENT, RunState, Work, find_run, list_runs, noted, stop_run
+
+
+def look(database, run_id):
+    with database.read() as tx:
+        return find_run(tx, run_id)
+
+
+def test_a_run_is_told_of_while_it_is_at_work_and_kept_afterwards(database):
+    with noted(database, Work.RESYNC, "archive", actor="usr-1", organization="acme", asked={"only": "all"}) as at_work:
+        at_work.told = {"seen": 5}
+        until = time.monotonic() + 10
+        while not look(database, at_work.id).told and time.monotonic() < until:
+            time.sleep(0.05)
+        live = look(database, at_work.id)
+    kept = look(database, at_work.id)
+
+    assert (live.state, live.told, live.organization) == (RunState.RUNNING, {"seen": 5}, "acme")
+    assert (kept.state, kept.asked, kept.actor) == (RunState.DONE, {"only": "all"}, "usr-1")
+
+
+def test_a_run_is_stopped_from_elsewhere(database):
+    stopped = threading.Event()
+    with noted(database, Work.RECONCILE, "archive", actor="usr-1") as at_work:
+        with database.write() as tx:
+            assert stop_run(tx, at_work.id)
+        stopped = at_work.stop.wait(10)
+
+    assert stopped
+    assert look(database, at_work.id).state is RunState.STOPPED
+    with database.write() as tx:
+        assert not stop_run(tx, at_work.id)
+
+
+def test_a_run_that_fails_says_what_to_do(database):
+    with (
+        pytest.raises(TransientError),
+        noted(database, Work.RECONCILE, "archive", actor="usr-1") as at_work,
+    ):
+        raise TransientError("unreachable", "the archive can't be reached: look after its disk")
+
+    kept = look(database, at_work.id)
+    assert kept.state is RunState.FAILED
+    assert kept.advice == "unreachable: the archive can't be reached: look after its disk"
+
+
+def test_a_run_that_fell_silent_is_taken_for_dead(database):
+    with noted(database, Work.RESYNC, "archive", actor="usr-1") as at_work:
+        pass
+    with database.write() as tx:
+        run(tx, "UPDATE run SET state = 'running', told_at = told_at - ? WHERE id = ?", [2 * SILENT, at_work.id])
+
+    assert look(database, at_work.id).state is RunState.LOST
+
+
+def test_runs_are_listed_newest_first_a_page_at_a_time(database):
+    made = []
+    for _ in range(5):
+        with noted(database, Work.RESYNC, "archive", actor="usr-1") as at_work:
+            made.append(at_work.id)
+        time.sleep(0.002)
+
+    with database.read() as tx:
+        first = list_runs(tx, limit=3)
+        rest = list_runs(tx, before=(first[-1].begun_at, first[-1].id), limit=3)
+        other = list_runs(tx, destination="portal")
+
+    assert [one.id for one in first + rest] == made[::-1]
+    assert other == []
