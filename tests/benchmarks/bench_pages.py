@@ -77,7 +77,9 @@ class _portal:
         self._session.trust_env = False
         self._session.headers["sec-fetch-site"] = "same-origin"
         with database.write() as tx:
-            made = users.create_user(tx, f"bench{access.clock()}", "Bench", Role, organization=None, actor="bench", now=access.clock())
+            made = users.create_user(
+                tx, f"bench{access.clock()}", "Bench", Role, organization=None, actor="bench", now=access.clock()
+            )
             key = make_link(tx, Purpose.SIGN_IN, made.id, access.clock(), seconds=60)
         self._session.post(f"{self._server.address}/portal/welcome/{key}")
 
