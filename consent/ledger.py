@@ -230,13 +230,6 @@ def read_entry(tx: Connection, organization: str, seq: int) -> Entry | None:
     return found[0] if found else None
 
 
-def inclusion_path(tx: Connection, head: Head, seq: int) -> list[bytes]:
-    """Return the inclusion proof of an entry in a ledger's tree (RFC 9162, 2.1.3): 32 bytes each, lowest first."""
-    return [
-        merkle.root_of(_leaves(tx, head.organization, first, end)) for first, end in merkle.siblings(seq, head.size)
-    ]
-
-
 def read_conversation(
     tx: Connection, organization: str, conversation: str, versions: Sequence[int] | None = None
 ) -> list[Entry]:
@@ -268,13 +261,6 @@ def walk(tx: Connection, organization: str, *, first: int = 0, page: int = 5_000
     while entries := read_range(tx, organization, first, page):
         yield from entries
         first = entries[-1].seq + 1
-
-
-def _leaves(tx: Connection, organization: str, first: int, end: int, page: int = 10_000) -> Iterator[bytes]:
-    """Yield the leaf hashes of a range of a ledger, a page at a time, so that memory stays flat."""
-    sql = "SELECT leaf FROM entry WHERE organization = ? AND seq >= ? AND seq < ? ORDER BY seq"
-    for at in range(first, end, page):
-        yield from (bytes(row[0]) for row in fetch(tx, sql, [organization, at, min(at + page, end)]))
 
 
 def _entries(tx: Connection, where: str, parameters: Sequence[object]) -> list[Entry]:

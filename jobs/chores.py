@@ -38,6 +38,7 @@ def chores(parts: Parts, wake_workers: Callable[[], None], watch: Callable[[thre
         Job("verify", settings.verify, lambda _: verify_all(database), _LONG),
         Job("archive", settings.archive, lambda stop: _keep_archives(parts, stop, wake_workers), _LONG),
         Job("dispose", settings.dispose, lambda _: _dispose(database), _LONG),
+        Job("checkpoint", parts.settings.evidence.checkpoints, lambda stop: _sign(parts, stop), _LONG),
         Job("housekeeping", settings.housekeeping, lambda _: keep_house(database), _LONG),
     ]  # fmt: skip
 
@@ -106,6 +107,13 @@ def _keep_archives(parts: Parts, stop: threading.Event, wake_workers: Callable[[
         log.warning("archive.unreachable", code=error.code, advice=error.advice)
     except Problem as problem:  # a person is at it
         log.info("archive.busy", advice=str(problem))
+
+
+def _sign(parts: Parts, stop: threading.Event) -> None:
+    from jobs.evidence import sign_all, signer_of
+
+    if (signer := signer_of(parts.settings.evidence)) is not None:
+        sign_all(parts.database, signer, stop)
 
 
 def _dispose(database: Database) -> None:

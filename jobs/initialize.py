@@ -7,10 +7,11 @@ from importlib.resources import files
 from pathlib import Path
 
 from connectors.portal.protocol import new_secret
+from consent.checkpoints import new_key
 from jobs.build import Parts
 from jobs.exits import Exit, Problem
 from jobs.settings import PortalSettings, load_settings
-from jobs.settings.read import CONFIG_VARIABLE, DEFAULT_FILE, PORTAL_SECRET_FILE, TOKEN_FILE, Loaded
+from jobs.settings.read import CONFIG_VARIABLE, DEFAULT_FILE, EVIDENCE_KEY_FILE, PORTAL_SECRET_FILE, TOKEN_FILE, Loaded
 
 
 @dataclass(slots=True)
@@ -43,6 +44,7 @@ def _keys(loaded: Loaded) -> list[tuple[Path, str]]:
     """Return the secrets that are ours to make, each with its file; another system's are not."""
     server, portal = loaded.settings.server, new_secret()
     keys = [(server.token_file or loaded.folder / TOKEN_FILE, secrets.token_urlsafe(32))]
+    keys += [(loaded.settings.evidence.key_file or loaded.folder / EVIDENCE_KEY_FILE, new_key())]
     portal_files = [server.portal_secret_file or loaded.folder / PORTAL_SECRET_FILE]
     portal_files += [
         destination.secret_file

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from consent.database import explain
+from jobs.access.sessions import end_all
 from jobs.build import Parts
 from jobs.exits import Exit, Problem
 from sync import backup, restored
@@ -73,7 +75,7 @@ def restore_from(parts: Parts, file: Path, tell: Tell) -> None:
     """Put a backup in the place of what the database holds, marked until it was compared."""
     try:
         backup.restore(
-            parts.database, file, parts.migrations, mark=restored.mark_restored,
+            parts.database, file, parts.migrations, mark=_mark,
             progress=lambda done, total: tell("rows restored", done, total),
         )  # fmt: skip
     except backup.BackupError as error:
@@ -82,6 +84,12 @@ def restore_from(parts: Parts, file: Path, tell: Tell) -> None:
         from connectors.portal import migrate as portal
 
         portal.upgrade(parts.portal_database)
+
+
+def _mark(tx: Connection) -> None:
+    restored.mark_restored(tx)
+    # Those that were ended since the backup must not come to life again.
+    end_all(tx)
 
 
 def catch_up(parts: Parts, tell: Tell, *, dry_run: bool = False) -> CaughtUp:

@@ -16,6 +16,7 @@ from typing import assert_never
 import structlog
 from sqlalchemy import Connection
 
+from consent.checkpoints import newest_checkpoint
 from consent.database import Database, run
 from consent.entry import Entry
 from consent.kinds import Lane
@@ -318,9 +319,10 @@ class _Delivery:
                 return
             now = database_now(tx)
             newest = max(receipts.newest_settled_at(tx, organization, name, lane.name) for lane in self._lanes)
-            head = newest_head(tx, organization)
+            head, signed = newest_head(tx, organization), newest_checkpoint(tx, organization)
         lanes = {lane.name: (head.lanes[lane.name], lane.cursor) for lane in self._lanes}
-        statement = Statement(organization, head.size, head.root, lanes, head.recorded_at)
+        checkpoint = signed.facts()["checkpoint"] if signed is not None else None
+        statement = Statement(organization, head.size, head.root, lanes, head.recorded_at, checkpoint)
         self._connector.close(statement)
         with self._database.write() as tx:
             leases.fence(tx, self._lease)

@@ -93,6 +93,12 @@ def end_sessions(tx: Connection, user_id: str, session: str | None = None) -> in
     return len(ended)
 
 
+def end_all(tx: Connection) -> None:
+    """Close every session, and forget every link and what was revealed."""
+    for table in ("access_session", "access_link", "access_reveal"):
+        run(tx, f"DELETE FROM {table}")
+
+
 def hashed(secret: str) -> bytes:
     """Return what is kept of a secret: no salt and no slow hash, it is 32 random bytes already."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

@@ -10,7 +10,8 @@ from consent.canonical import parse_entry_id, parse_timestamp, timestamp
 from consent.database import Database
 from consent.entry import Entry, entry_json
 from consent.kinds import Kind, Lane
-from consent.ledger import inclusion_path, newest_head, read_entry
+from consent.ledger import newest_head, read_entry
+from consent.proofs import inclusion_path
 from consent.tags import Tags
 from jobs.access import Grant, Scope, ledger_of
 from jobs.api.keys import needs, require_sight
@@ -86,7 +87,7 @@ def query_router(database: Database) -> APIRouter:
         found = seen_entry(database, grant, entry_id)
         with database.read() as tx:
             head = newest_head(tx, found.organization)
-            path = inclusion_path(tx, head, found.seq)
+            path = inclusion_path(tx, head.organization, found.seq, head.size)
         told = {
             "size": head.size, "root": head.root.hex(), "path": [one.hex() for one in path],
             "recorded_at": timestamp(head.recorded_at),

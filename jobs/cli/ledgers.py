@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -53,6 +54,7 @@ def show_entry(
 
 
 def verify(
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="What `assent proof` wrote.")] = None,
     ledger: Annotated[bool, typer.Option("--ledger", help="The ledgers in the database (the default).")] = False,
     archive: Annotated[
         str | None,
@@ -60,10 +62,18 @@ def verify(
             metavar="PATH|s3://…", help="An archive, without the database; with --ledger, against it. sftp://… too."
         ),
     ] = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="The key that is trusted, as `assent keys list` prints it.")
+    ] = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Check every hash, number and root again; ends 6 and names what differs."""
+    """Check every hash, number and root again, or one proof offline; ends 6 and names what differs."""
+    if file is not None:
+        if ledger or archive is not None:
+            raise Problem(Exit.USAGE, "a proof is verified by itself: name FILE, or --ledger and --archive")
+        _verify_proof(file, key, as_json)
+        return
     from jobs.verifying import verify_archive, verify_ledgers
 
     found = []
@@ -94,6 +104,31 @@ def verify(
             for note in one.notes:
                 print(f"{one.subject}: worth knowing: {note}")
     if not whole:
+        raise typer.Exit(Exit.DIFFERENT)
+
+
+def _verify_proof(file: Path, key: str | None, as_json: bool) -> None:
+    from jobs.evidence import verify_bundle
+
+    try:
+        found = verify_bundle(file.read_bytes(), key)
+    except OSError as error:
+        raise Problem(Exit.USAGE, f"{file} can't be read ({error.strerror}): check the path and its rights") from error
+    except ValueError as error:
+        raise Problem(Exit.USAGE, f"{file}: {error}") from error
+    if as_json:
+        print_object(
+            {"ok": not found.problems, "entry": found.entry, "problems": list(found.problems), "key": found.key,
+             "size": found.size, "trusted": key is not None}
+        )  # fmt: skip
+    elif found.problems:
+        for problem in found.problems:
+            print(f"{found.entry}: {problem}")
+    else:
+        print(f"{found.entry} stands in a ledger of {found.size:,} entries, as signed by {found.key}")
+        if key is None:
+            print("worth knowing: the key is the proof's own word; --key KEY compares it with the one that you trust")
+    if found.problems:
         raise typer.Exit(Exit.DIFFERENT)
 
 

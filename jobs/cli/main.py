@@ -19,6 +19,7 @@ from jobs.cli import (
     ledgers,
     looking,
     organizing,
+    proving,
     refusing,
     resyncing,
     reviewing,
@@ -66,8 +67,8 @@ def _root(
 
 
 _FAMILIES = (
-    starting, taking, importing, delivering, looking, resyncing, refusing, exporting, holding, ledgers, organizing,
-    wording, consenting, reviewing, users, tokens,
+    starting, taking, importing, delivering, looking, resyncing, refusing, exporting, holding, ledgers, proving,
+    organizing, wording, consenting, reviewing, users, tokens,
 )  # fmt: skip
 for _family in _FAMILIES:
     _family.register(app)

@@ -195,6 +195,14 @@ class AlertsSettings(Section):
 class EvidenceSettings(Section):
     """Signed checkpoints and proofs."""
 
+    name: str = Field(
+        default="assent", pattern=r"^[A-Za-z0-9./_-]{1,100}$",
+        description="what checkpoints are signed as; a domain of yours", examples=["bank.example/assent"],
+    )  # fmt: skip
+    key: SecretStr | None = Field(default=None, description="an Ed25519 key, as `init` makes it")
+    key_file: Path | None = None
+    checkpoints: Schedule = Field(default="1h", description="when heads are signed, where something is new")
+
 
 class _Destination(Section):
     enabled: bool = True

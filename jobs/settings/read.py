@@ -20,6 +20,7 @@ CONFIG_VARIABLE = "ASSENT_CONFIG"
 DEFAULT_FILE = "settings.toml"
 #: Where `init` puts what it makes, and where a secret is looked for whose file isn't named.
 TOKEN_FILE, PORTAL_SECRET_FILE = "var/keys/api-token", "var/keys/portal-secret"
+EVIDENCE_KEY_FILE = "var/keys/evidence-key"
 
 _KINDS: Mapping[str, type[Section]] = {
     "salesforce": SalesforceSettings,
@@ -29,6 +30,7 @@ _KINDS: Mapping[str, type[Section]] = {
 _MADE_BY_INIT = {
     "server.token": TOKEN_FILE,
     "server.portal_secret": PORTAL_SECRET_FILE,
+    "evidence.key": EVIDENCE_KEY_FILE,
     "portal.secret": PORTAL_SECRET_FILE,  # of any destination of that kind
 }
 _NEEDED = {

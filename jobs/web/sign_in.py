@@ -40,12 +40,6 @@ def viewer(role: Role | None = None) -> Callable[[Request], Viewer]:
     return known
 
 
-def require_sight(who: Viewer, organization: str, sub_organization: str | None = None) -> None:
-    """Answer 404 for what belongs to an organization outside a viewer's tree, as if it weren't there."""
-    if not who.sees(organization, sub_organization):
-        raise ProblemError(404, "not_found", "There is no such page.")
-
-
 async def form(request: Request) -> Form:
     """Return the fields of a form, the last one of each name; a dependency of pages that take one."""
     body = bytearray()

@@ -1,6 +1,8 @@
 """`user` and `token`: people and programs are let in, changed and shut out from the command line."""
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -111,6 +113,20 @@ def test_a_token_is_shown_once_and_listed_without_its_secret(acme):
     ended = acme.run("token", "revoke", made.json["id"], "--json")
     assert ended.json["state"] == "revoked"
     assert made.json["token"].encode() not in (acme.folder / "var/assent.db").read_bytes()
+
+
+def test_a_restored_backup_brings_no_ended_session_or_link_back(acme):
+    acme.run("user", "add", ANN, "--role", "setup")
+    acme.run("sync")
+    made = acme.run("db", "backup", "backup.db")
+
+    restored = acme.run("db", "restore", "backup.db", "--yes")
+
+    assert made.code == 0, made.err
+    assert restored.code == 0, restored.err
+    with closing(sqlite3.connect(acme.folder / "var/assent.db")) as database:
+        assert database.execute("SELECT count(*) FROM access_user").fetchone() == (1,)
+        assert database.execute("SELECT count(*) FROM access_link").fetchone() == (0,)
 
 
 def test_an_empty_system_tells_the_link_for_its_first_user_and_a_used_one_does_not(place):

@@ -1,4 +1,4 @@
-"""kill -9 in the middle of `assent ingest` and of `assent sync`: afterwards nothing is missing and nothing is twice.
+"""kill -9, and SIGTERM, in the middle of `assent ingest` and of `assent sync`: nothing is missing, nothing is twice.
 
 Real commands, a real archive, a portal served by `assent serve`, and the Salesforce stand-in over TLS.
 """
@@ -32,6 +32,8 @@ from tests.sync.sync_world import entries, found, text
 _ROOT = Path(__file__).parents[2]
 _ASSENT = str(Path(sys.executable).parent / "assent")
 _TEXTS = 900
+#: Exit codes by signal: an order to end is carried out and told.
+ENDED = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143}
 _organizations = count()
 
 
@@ -155,16 +157,22 @@ def world(database_place, tmp_path, salesforce, portal):
 
 
 @pytest.mark.parametrize(
-    ("database_place", "seed"),
-    [("sqlite", 1), ("postgresql", 2), ("sqlite", 3), ("postgresql", 4), ("sqlite", 5)],
+    ("database_place", "seed", "how"),
+    [
+        ("sqlite", 1, signal.SIGKILL),
+        ("postgresql", 2, signal.SIGKILL),
+        ("sqlite", 3, signal.SIGKILL),
+        ("postgresql", 4, signal.SIGTERM),
+        ("sqlite", 5, signal.SIGTERM),
+    ],
     indirect=["database_place"],
 )
-def test_ingest_and_sync_killed_in_the_middle_lose_nothing_and_bring_nothing_twice(world, salesforce, seed):
+def test_ingest_and_sync_killed_in_the_middle_lose_nothing_and_bring_nothing_twice(world, salesforce, seed, how):
     chance = random.Random(seed)
 
-    answered = kill_ingest(world, chance)
+    answered = kill_ingest(world, chance, how)
     again = [json.loads(line) for line in world.run("ingest", str(world.file)).splitlines()]
-    killed_at = kill_sync(world, chance, Control(salesforce["control_url"]))
+    killed_at = kill_sync(world, chance, Control(salesforce["control_url"]), how)
     world.run("sync")
 
     assert 0 < len(answered) < _TEXTS
@@ -177,23 +185,23 @@ def test_ingest_and_sync_killed_in_the_middle_lose_nothing_and_bring_nothing_twi
     assert_destinations(world, Control(salesforce["control_url"]))
 
 
-def kill_ingest(world, chance):
+def kill_ingest(world, chance, how):
     """Kill `assent ingest` some time after its first answers, and return those that it printed whole."""
     process = world.start("ingest", str(world.file))
     # What nobody reads any more fills the pipe: it can't end before it is killed.
     lines = [process.stdout.readline() for _ in range(chance.randrange(1, _TEXTS // 2))]
     time.sleep(chance.uniform(0, 0.1))
 
-    process.send_signal(signal.SIGKILL)
+    process.send_signal(how)
 
     lines += process.stdout.readlines()
-    assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
+    assert process.wait() == ENDED[how], "it ended before it was killed"
     process.stdout.close()
     process.stderr.close()
     return [json.loads(line) for line in lines if line.endswith(b"\n")]
 
 
-def kill_sync(world, chance, control):
+def kill_sync(world, chance, control, how):
     """Kill `assent sync` after some of its receipts, and return what had been settled and what was owed then."""
     control.settings(latency_seconds=0.3)
     process = world.start("sync")
@@ -201,9 +209,9 @@ def kill_sync(world, chance, control):
     wait_for(lambda: world.receipts() >= enough or process.poll() is not None)
     time.sleep(chance.uniform(0, 0.02))
 
-    process.send_signal(signal.SIGKILL)
+    process.send_signal(how)
 
-    assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
+    assert process.wait() == ENDED[how], "it ended before it was killed"
     process.stdout.close()
     process.stderr.close()
     control.settings(latency_seconds=0)

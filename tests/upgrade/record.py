@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import event
 
 from connectors.memory import MemoryConnector
+from consent.conversation import Conversation
 from consent.database import open_database
 from consent.organizations import create_organization, set_mode
 from consent.values import Mode
@@ -42,7 +43,8 @@ def record(kind, url):
     event.listen(database.engine, "connect", {"sqlite": hear_sqlite, "postgresql": hear_postgres}[kind](statements))
     told = live(database)
     database.dispose()
-    return {"revision": current(database), "key": key, "statements": statements} | told
+    knows = list(Conversation._fields)
+    return {"revision": current(database), "key": key, "knows": knows, "statements": statements} | told
 
 
 def live(database):

@@ -47,7 +47,7 @@ def test_the_last_release_goes_on_while_the_schema_is_upgraded_and_this_one_take
 
     assert current(database) == newest() != said["revision"]
     written = assert_whole(database, "acme")
-    assert replay(written) == kept(database, "acme")
+    assert known(replay(written), said["knows"]) == known(kept(database, "acme"), said["knows"])
     assert Intake(database).take(said["messages"]) == said["answers"]
     # It had delivered all but its last text to a place of the same name; that place holds what it was given.
     to = destination()
@@ -71,6 +71,11 @@ def test_a_program_works_on_a_newer_schema_only_while_that_still_serves_it(datab
     else:
         with pytest.raises(SchemaError, match=f"is at 9999, this program {told}"):
             require(database)
+
+
+def known(states, fields):
+    """Return states as far as the release that wrote them knew them."""
+    return {name: [getattr(state, field) for field in fields] for name, state in states.items()}
 
 
 def say(database, statements):
