@@ -76,11 +76,10 @@ class _portal:
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.headers["sec-fetch-site"] = "same-origin"
+        now = access.clock()
         with database.write() as tx:
-            made = users.create_user(
-                tx, f"bench{access.clock()}", "Bench", Role, organization=None, actor="bench", now=access.clock()
-            )
-            key = make_link(tx, Purpose.SIGN_IN, made.id, access.clock(), seconds=60)
+            made = users.create_user(tx, "bench", "Bench", Role, organization=None, actor="bench", now=now)
+            key = make_link(tx, Purpose.SIGN_IN, made.id, now, seconds=60)
         self._session.post(f"{self._server.address}/portal/welcome/{key}")
 
     def __enter__(self) -> tuple[str, requests.Session]:

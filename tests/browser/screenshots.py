@@ -154,6 +154,9 @@ def _shoot(
         page.screenshot(path=folder / f"{name}-{end}.png", full_page=True)
         if keep and name in KEPT and width == _WIDTHS[0] and not dark:
             _KEPT.mkdir(exist_ok=True)
+            if name == "timeline":
+                # From a text to the decision and what followed: what a timeline is about.
+                page.locator(".rule.in").evaluate("one => window.scrollTo(0, one.offsetTop - 280)")
             page.screenshot(path=_KEPT / f"{name}.png")
     context.close()
 
