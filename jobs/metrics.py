@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from consent.database import Database, DatabaseError
 from jobs.build import Parts
 from jobs.disks import disks_of
-from jobs.scheduler import Runs
+from jobs.scheduler import Jobs
 from sync import alarms, findings
 from sync.status import lanes_of, status
 
@@ -28,7 +28,7 @@ Metrics = Callable[[], bytes]
 _FRESH = 2.0
 
 
-def metrics_of(parts: Parts, runs: Runs | None) -> Metrics:
+def metrics_of(parts: Parts, runs: Jobs | None) -> Metrics:
     """Return what answers `/metrics`; `runs` are the scheduled jobs, where this process has any."""
     registry = CollectorRegistry()
     registry.register(_Kept(parts))
@@ -134,7 +134,7 @@ def _of_disks(parts: Parts) -> list[Metric]:
 class _OfJobs:
     """How the scheduled jobs of this process run."""
 
-    def __init__(self, runs: Runs) -> None:
+    def __init__(self, runs: Jobs) -> None:
         self._runs = runs
 
     def collect(self) -> Iterable[Metric]:

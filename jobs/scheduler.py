@@ -45,7 +45,7 @@ class Job:
     alone: bool = True
 
 
-class Runs:
+class Jobs:
     """The jobs of one process: a thread each, woken by their schedules, never two runs of one job at once."""
 
     def __init__(self, database: Database, jobs: Sequence[Job]) -> None:

@@ -19,7 +19,7 @@ from jobs.build import Parts, assembled
 from jobs.exits import Exit, Problem
 from jobs.logs import configure_logs
 from jobs.metrics import Metrics, metrics_of
-from jobs.scheduler import Heartbeats, Runs
+from jobs.scheduler import Heartbeats, Jobs
 from jobs.settings import PortalSettings
 from sync.intake import Intake
 from sync.notices import Announcer, Listener
@@ -43,7 +43,7 @@ class Working:
     """What delivers in this process."""
 
     wake: Wake
-    runs: Runs
+    runs: Jobs
 
 
 def run_server(
@@ -173,7 +173,7 @@ def _deliveries(parts: Parts, heartbeats: Heartbeats) -> Iterator["Working"]:
     workers = Workers(parts.database, parts.destinations, parts.rules, poll_seconds=delivery.poll_seconds)
     workers.start()
     heartbeats.watch_quiet(lambda: {f"delivery to {to}": idle for to, idle in workers.idle_seconds().items()}, quiet)
-    runs = Runs(parts.database, chores(parts, workers.wake, Watch(parts, heartbeats.stalled).look))
+    runs = Jobs(parts.database, chores(parts, workers.wake, Watch(parts, heartbeats.stalled).look))
     heartbeats.watch(runs.stalled)
     listener = Listener(parts.database, workers.wake)
     try:

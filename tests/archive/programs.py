@@ -20,7 +20,7 @@ class Programs:
     """The unpacked programs and what they need around them, then those on the machine."""
 
     def __init__(self) -> None:
-        root = Path(os.environ.get("ASSENT_TEST_SERVERS") or _HERE / ".venv/servers").absolute() / "root"
+        root = Path(os.environ.get("TEST_SERVERS") or _HERE / ".venv/servers").absolute() / "root"
         libraries = [*root.glob("usr/lib/*-linux-gnu"), *Path("/usr/lib").glob("*-linux-gnu")]
         self._libraries = libraries
         #: Where the first of them keep what they load while they run.

@@ -41,7 +41,7 @@ def _found() -> tuple[str, dict[str, str]]:
     installed = shutil.which("chromium") or shutil.which("chromium-browser")
     if installed:
         return installed, dict(os.environ)
-    root = Path(os.environ.get("ASSENT_TEST_SERVERS") or _HERE / ".venv/servers").absolute() / "chromium/root"
+    root = Path(os.environ.get("TEST_SERVERS") or _HERE / ".venv/servers").absolute() / "chromium/root"
     program = root / "usr/lib/chromium/chromium"
     if not program.exists():
         raise NoChromiumError(ADVICE)

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from jobs.build import Parts
 from jobs.chores import chores, verify_all
 from jobs.metrics import metrics_of
-from jobs.scheduler import Runs
+from jobs.scheduler import Jobs
 from jobs.settings import load_settings
 from jobs.watching import Watch
 from sync.destinations import suspend
@@ -46,7 +46,7 @@ def exported(database, database_url, tmp_path):
     to.connector.__class__ = Metering
     Watch(parts, list).look(threading.Event())
     verify_all(database)
-    runs = Runs(parts.database, chores(parts, lambda: None, lambda _: None))
+    runs = Jobs(parts.database, chores(parts, lambda: None, lambda _: None))
     told = metrics_of(parts, runs)().decode()
     runs.end(20)
     parts.close()

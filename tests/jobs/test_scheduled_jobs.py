@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from consent.database import open_database
-from jobs.scheduler import Job, Runs, alone
+from jobs.scheduler import Job, Jobs, alone
 from jobs.schedules import trigger_of
 from jobs.settings import SettingsError, load_settings
 from tests.jobs.test_serve import TOKEN, lines_until, serving
@@ -22,7 +22,7 @@ def start(database):
     started = []
 
     def begin(*jobs, on=database):
-        started.append(Runs(on, jobs))
+        started.append(Jobs(on, jobs))
         return started[-1]
 
     yield begin
