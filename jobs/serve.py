@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 
 from connectors.portal.store import PortalStore
 from consent.business_days import federal_holidays
+from consent.database import DatabaseError
 from jobs.build import Parts, assembled
 from jobs.exits import Exit, Problem
 from jobs.logs import configure_logs
@@ -149,16 +151,25 @@ def _serve_http(
     )
     running = _server(parts, app)
     log.info("server.started", url=_url(listening), pid=os.getpid())
-    if (key := parts.access.first_link()) is not None:
-        at = parts.settings.server.public_url or _url(listening)
-        advice = "nobody can sign in yet: open this link once, within a day, to make the first user"
-        log.warning("users.none", advice=advice, link=f"{at.rstrip('/')}/portal/welcome/{key}")
+    _tell_first_link(parts, parts.settings.server.public_url or _url(listening))
     # On a signal it stops listening, finishes the requests at work, and then raises the signal again for us.
     try:
         running.run(sockets=[listening])
     finally:
         runs.end(parts.settings.delivery.drain_seconds)
         log.info("server.stopped")
+
+
+def _tell_first_link(parts: Parts, at: str) -> None:
+    """Print the link that makes the first user, while there is none."""
+    try:
+        key = parts.access.first_link()
+    except (DBAPIError, DatabaseError) as error:  # texts are taken as soon as it is back: no reason to end
+        log.warning("users.unknown", error=type(error).__name__, advice="the database is away: start anew for the link")
+        return
+    if key is not None:
+        advice = "nobody can sign in yet: open this link once, within a day, to make the first user"
+        log.warning("users.none", advice=advice, link=f"{at.rstrip('/')}/portal/welcome/{key}")
 
 
 @contextmanager
