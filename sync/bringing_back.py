@@ -282,7 +282,9 @@ class _Beside:
     def _change(self, facts: dict[str, Any]) -> None:
         """Change an organization's settings as `consent.organizations` and `consent.wording` did."""
         row = run(self._tx, "SELECT settings FROM organization WHERE id = ?", [facts["id"]]).first()
-        settings: dict[str, Any] = orjson.loads(row.settings) if row is not None else {}
+        if row is None:  # a user's or a token's: who may come in is decided anew after a loss
+            return
+        settings: dict[str, Any] = orjson.loads(row.settings)
         if "template" in facts:
             text = {"text": facts["after"], "version": facts["template_version"]}
             settings.setdefault("texts", {}).setdefault(facts["template"], {})[facts["language"]] = text
