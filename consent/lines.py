@@ -4,6 +4,7 @@ A line that nobody registered is known by the last employee who texted from it (
 one says so beforehand, and for lines whose contacts write first.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from consent.entry import Entry
 from consent.events import Event, Happened, reassign_line
 from consent.kinds import Kind
 from consent.ledger import Appending, lock
-from consent.organizations import SettingError, read_policies
+from consent.organizations import ForbiddenError, SettingError, read_policies
 from consent.tags import Tags
 from consent.values import Record
 
@@ -37,12 +38,15 @@ class Registered:
 
 def set_line(
     tx: Connection, tags: Tags, organization: str, line: str, employee_id: str, name: str, *,
-    sub_organization: str | None, actor: str, now: int,
+    sub_organization: str | None, actor: str, now: int, may_take: Callable[[str | None], bool] | None = None,
 ) -> Registered:  # fmt: skip
     """Register a line of a main organization, given in E.164, to an employee.
 
     Where that is another employee than the last known, the line's conversations begin anew (an opt-out stays),
     as they do when the first text of another employee comes.
+
+    `may_take` says whether the actor may move a line away from a sub-organization (None: from the main one itself);
+    ForbiddenError where not, SettingError where employee or name can't be.
     """
     employee_id, name = employee_id.strip(), name.strip()
     if not employee_id or len(employee_id) > _LONGEST_ID or not name or len(name) > _LONGEST_NAME:
@@ -50,6 +54,8 @@ def set_line(
     appending = Appending(tx, lock(tx, organization), now)
     standings = Standings(tx, organization, tags)
     known = standings.line(line)
+    if known is not None and may_take is not None and not may_take(known.sub_organization):
+        raise ForbiddenError("this line belongs to another organization: ask somebody who looks after both")
     another = known is not None and known.employee_id not in (None, employee_id)
     # The same employee has had it for as long as is known.
     since = now if known is None or known.employee_id is None or another else known.since

@@ -142,7 +142,8 @@ def written(alarm: Alarm, *, end: bool, sender: str, to: tuple[str, ...]) -> Ema
     """Return an alarm as a mail."""
     mail = EmailMessage()
     mail["From"], mail["To"] = sender, ", ".join(to)
-    mail["Subject"] = f"Assent: {'over: ' if end else ''}{alarm.what}"[:200]
+    # A remote's own words may hold line ends, which no header takes: people would be told of nothing any more.
+    mail["Subject"] = " ".join(f"Assent: {'over: ' if end else ''}{alarm.what}".split())[:200]
     moment = alarm.ended_at if end and alarm.ended_at is not None else alarm.started_at
     mail["Date"] = format_datetime(datetime.fromtimestamp(moment / 1_000_000, UTC))
     mail["Message-ID"] = f"<{_id(alarm, end=end)}@{sender.partition('@')[2]}>"

@@ -276,8 +276,24 @@ class _Beside:
             self._standings.assign(Line(
                 said["line"], facts.get("sub_organization"), said["employee_id"], said["employee_name"], since, True
             ))  # fmt: skip
+        elif facts.get("setting") in ("token", "user", "password"):
+            self._let_in_no_more(entry, facts)
         elif "id" in facts:
             self._change(facts)
+
+    def _let_in_no_more(self, entry: Entry, facts: dict[str, Any]) -> None:
+        """Take from users and tokens of the backup what was taken from them since; who was made since is made anew."""
+        id, after = facts["id"], facts.get("after")  # noqa: A001
+        if facts["setting"] == "token" and facts.get("revoked"):
+            sql = "UPDATE access_token SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?"
+            run(self._tx, sql, [entry.occurred_at, id])
+        elif facts["setting"] == "password":  # the old one was given up; the new one is lost
+            run(self._tx, "UPDATE access_user SET password = NULL WHERE id = ?", [id])
+        elif after is not None:
+            # Enabled again since is enabled by hand: ledgers come back one by one, not in the order of the changes.
+            sql = "UPDATE access_user SET roles = ?, organization = ?, disabled_at = coalesce(disabled_at, ?)"
+            disabled_at = entry.occurred_at if after["disabled"] else None
+            run(self._tx, f"{sql} WHERE id = ?", [",".join(after["roles"]), after["of"], disabled_at, id])
 
     def _change(self, facts: dict[str, Any]) -> None:
         """Change an organization's settings as `consent.organizations` and `consent.wording` did."""

@@ -134,12 +134,7 @@ class _Delivery:
         self._lost = self._keeper.keep(self._lease)
         try:
             self._open()
-            self._count(
-                try_again(
-                    self._database, self._destination, self._lease, self._push, self._rules.attempts, self._must_end,
-                    everything=self._everything,
-                )
-            )  # fmt: skip
+            self._late()
             self._ahead()
             self._close()
         except TransientError as error:
@@ -158,6 +153,21 @@ class _Delivery:
             with self._database.write() as tx:
                 leases.release(tx, self._lease)
         return self._tenure
+
+    # --- behind the cursors -----------------------------------------------------------------------------------
+
+    def _late(self) -> None:
+        """Try what is set aside again; where that is much, what was just said goes in between."""
+        share = self._rules.slice_seconds / 2
+        turn = time.monotonic() + share
+        for outcomes in try_again(
+            self._database, self._destination, self._lease, self._push, self._rules.attempts, self._must_end,
+            everything=self._everything,
+        ):  # fmt: skip
+            self._count(outcomes)
+            if time.monotonic() >= turn:
+                self._ahead()
+                turn = time.monotonic() + share
 
     # --- ahead of the cursors ---------------------------------------------------------------------------------
 
@@ -179,8 +189,12 @@ class _Delivery:
 
     def _work(self, pool: Executor | None) -> None:
         trouble: Exception | None = None
+        begun = False
         while True:
-            if trouble is None and not self._must_end():
+            # However long what is late took of this turn, something new is brought in each, the consent lane first.
+            may_begin = not self._must_end() or (self._tenure.end is End.SLICE and not begun)
+            if trouble is None and may_begin:
+                begun = True
                 try:
                     self._fill(pool)
                 except Exception as error:  # what is in flight is settled first, then this counts

@@ -1,7 +1,7 @@
 """What failed alone: set aside with its due time and reason, tried again behind the cursor, at last a dead letter."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import assert_never
 
@@ -25,13 +25,12 @@ log = structlog.get_logger()
 def try_again(
     database: Database, destination: Destination, lease: Lease, push: Callable[[Batch], Sequence[Outcome]],
     attempts: int, must_end: Callable[[], bool], *, everything: bool,
-) -> list[Outcome]:  # fmt: skip
-    """Push what is set aside and due (all of it where `everything`), each once, a page at a time; return all answers.
+) -> Iterator[Sequence[Outcome]]:  # fmt: skip
+    """Push what is set aside and due (all of it where `everything`), each once; yield the answers batch by batch.
 
-    An entry that fails alone for the `attempts`th time becomes a dead letter. Raises what `push` raises, and
-    FencedError.
+    Whoever asks may do other work between two batches. An entry that fails alone for the `attempts`th time becomes a
+    dead letter. Raises what `push` raises, and FencedError.
     """
-    outcomes: list[Outcome] = []
     taken = {lane.value for lane in destination.lanes}
     with database.read() as tx:
         now = database_now(tx)
@@ -49,8 +48,7 @@ def try_again(
             batch = destination.connector.capacity.batch
             for at in range(0, len(mine), batch):
                 if not must_end():
-                    outcomes += _again(database, destination, lease, push, attempts, lane, mine[at : at + batch])
-    return outcomes
+                    yield _again(database, destination, lease, push, attempts, lane, mine[at : at + batch])
 
 
 def owe_again(
@@ -60,12 +58,11 @@ def owe_again(
 
     What is set aside, refused or discarded already stays so. Returns how many were.
     """
+    if not positions:
+        return 0
     with database.write() as tx:
         now = database_now(tx)
-        known = {
-            one.pos for one in receipts.asides(tx, destination=destination, organization=organization, limit=1_000_000)
-            if one.lane == lane
-        }  # fmt: skip
+        known = receipts.positions_aside(tx, organization, destination, lane, min(positions), max(positions))
         entries = read_positions(tx, organization, lane, [pos for pos in positions if pos not in known])
         receipts.set_aside(tx, [
             SetAside(organization, destination, lane, one.pos, one.seq, "waiting", 0, now, now, why.code, why.advice)

@@ -37,7 +37,7 @@ from sync.delivery import Rules, deliver
 from sync.destinations import Destination
 from sync.late import aside
 from sync.leases import Keeper
-from sync.port import Batch, Outcome, Receipt, Refusal
+from sync.port import Batch, Outcome, Receipt, Refusal, TransientError
 from sync.reconcile import Reconciled, reconcile, to_repair
 from sync.workers import holder_name
 
@@ -380,7 +380,15 @@ class _Resync:
             self._progress(replace(self._result))
 
     def _push(self, batch: Batch) -> Sequence[Outcome]:
-        return pushing.push(self._connector, self._destination.name, batch)
+        """Push until every entry is answered for: after a shorter answer the rest is asked again."""
+        outcomes: list[Outcome] = []
+        while len(outcomes) < len(batch.entries):
+            rest = replace(batch, entries=batch.entries[len(outcomes) :])
+            answered = pushing.push(self._connector, self._destination.name, rest)
+            if not answered:
+                raise TransientError("no_answer", "the destination took nothing and gave no reason")
+            outcomes += answered
+        return outcomes
 
     def _settle(self, lease: leases.Lease, batch: Batch, outcomes: Sequence[Outcome]) -> None:
         first, last = batch.entries[0].pos, batch.entries[-1].pos
@@ -419,7 +427,8 @@ class _Resync:
                 lease = leases.take(tx, organization, self._destination.name, self._holder, self._rules.lease_seconds)
             if lease is not None:
                 return lease
-            self._stop.wait(0.05)
+            # Not by the event: once that is set, waiting for it is no waiting.
+            time.sleep(0.05)
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,6 +219,7 @@ def _add_lines(router: APIRouter, database: Database) -> None:
             done = lines.set_line(
                 tx, Tags(tag_key(tx)), one.main, number(line, "line", policy), asked.employee.id, asked.employee.name,
                 sub_organization=policy.sub_organization, actor=grant.id, now=_now(),
+                may_take=lambda sub: grant.sees(one.main, sub),
             )  # fmt: skip
         return _json(told_line(done.line, one.main) | {"entries": [entry.id for entry in done.entries]})
 

@@ -154,6 +154,16 @@ def test_a_suspended_destination_is_told_once_at_its_start_and_once_at_its_end_b
     assert second["In-Reply-To"] == first["Message-ID"]
 
 
+def test_a_remote_whose_words_hold_line_ends_keeps_nobody_from_being_told(installed, database, hook, smtp, to):
+    suspend(database, to.name, "not\r\nBcc: eve@evil.example", "It says so.")
+
+    installed.watch()()
+
+    [mail] = smtp.mails
+    assert mail["Subject"] == "Assent: memory is suspended: not Bcc: eve@evil.example"
+    assert mail["Bcc"] is None
+
+
 def test_a_channel_that_is_away_is_told_when_it_is_back_and_keeps_no_other_from_being_told(
     installed, database, hook, smtp, to
 ):

@@ -195,3 +195,18 @@ def test_a_tokens_last_use_is_noted(server):
     assert used is not None
     assert secret not in server.logged.getvalue()
     api.session.close()
+
+
+def test_a_token_of_one_organization_takes_no_line_from_another(server, token):
+    east, west = token(org="acme-east"), token(org="acme-west")
+    ann, bo = ({"employee": {"id": name, "name": name}} for name in ("ann", "bo"))
+    url = "/v1/organizations/{}/lines/+14155550190"
+    east.session.put(east.url + url.format("acme-east"), json=ann, timeout=20).raise_for_status()
+
+    refused = west.session.put(west.url + url.format("acme-west"), json=bo, timeout=20)
+
+    assert is_problem(refused, 409, "refused_by_policy")
+    told = east.get("/v1/organizations/acme-east/lines").json()["lines"]
+    assert [one["employee"]["id"] for one in told if one["line"] == "+14155550190"] == ["ann"]
+    moved = server.session.put(server.url + url.format("acme-west"), json=bo, timeout=20)
+    assert moved.json()["employee"] == bo["employee"]

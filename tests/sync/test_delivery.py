@@ -135,6 +135,28 @@ def test_a_stop_overtakes_a_backlog_that_is_being_worked(acme, database_url, int
     assert to.connector.ids() == ids(acme)
 
 
+def test_a_stop_overtakes_what_is_late_however_much_that_is(acme, database_url, intake, open_databases):
+    to = destination(batch=2)
+    intake.take([text("Hi", contact=at) for at in range(100)])
+    to.connector.delay(*(entry.id for entry in entries(acme, "acme") if entry.lane == "messages"))
+    assert deliver_all(acme, to).set_aside >= 100
+    with acme.write() as tx:
+        tx.exec_driver_sql("UPDATE set_aside SET due_at = 1")
+    to.connector.__class__ = Slow
+    workers = Workers(open_databases(database_url), [to], rules(slice_seconds=0.1), poll_seconds=0.01)
+    workers.start()
+    wait_for(lambda: any(late for _, _, _, late in to.connector.pushes))
+
+    intake.take([text("STOP", contact=7, at=100)])
+    workers.wake()
+    wait_for(lambda: owed_to(acme, to) == 0 and not set_aside_for(acme, to))
+
+    assert workers.drain(10)
+    lanes = ["late" if late else lane for organization, lane, _, late in to.connector.pushes if organization == "acme"]
+    assert lanes.index("late") < last(lanes, "consent") < last(lanes, "late") - 5
+    assert to.connector.ids() == ids(acme)
+
+
 class Slow(MemoryConnector):
     """Takes its time, as a network does."""
 

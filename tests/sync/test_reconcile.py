@@ -258,6 +258,15 @@ def test_a_resync_that_was_cut_short_goes_on_where_it_was(full, to):
     assert reconcile(full, to).agrees
 
 
+def test_a_resync_asks_for_the_rest_again_where_the_destination_answered_for_a_part(full, to):
+    everything = len(ids(full))
+    to.connector.answer_at_most(1, 2)
+
+    done = resynced(full, to, only=Only.ALL)
+
+    assert done.taken == done.matched == everything
+
+
 def test_an_unknown_run_can_not_be_resumed(full, to):
     with pytest.raises(LookupError):
         resynced(full, to, resume="0123456789ab")

@@ -16,6 +16,9 @@ from consent.lines import set_line
 from consent.organizations import create_organization, set_setting
 from consent.tags import Tags
 from consent.wording import set_keyword
+from jobs.access import Role, Scope
+from jobs.access.tokens import create_token, revoke_token, token
+from jobs.access.users import change_user, create_user, store_password, user
 from sync.backup import BackupError, backup, look_into, restore, sizes_in
 from sync.bringing_back import OtherLedgerError, bring_back
 from sync.destinations import Destination, pause, register, resume
@@ -138,6 +141,59 @@ def test_what_a_lost_database_had_delivered_is_told_entry_by_entry_and_comes_bac
     assert deliver_all(restored, archive, memory).owed == 0
     assert sorted(set(memory.connector.ids()) - set(before)) == fresh["entries"]
     assert verify_archive(tmp_path / "archive").flaws == []
+
+
+def test_what_was_said_after_users_and_tokens_were_made_comes_back_too(
+    make_database_url, open_databases, tmp_path, archive
+):
+    lost = open_databases(make_database_url())
+    found(lost, "acme")
+    backup(lost, tmp_path / "evening.backup", [upgrade])
+    with lost.write() as tx:
+        create_user(tx, "ann@acme.example", "Ann Lee", [Role.SETUP], organization="acme", actor="cli", now=NOON)
+        change_user(tx, "ann@acme.example", roles=[Role.REPORTS], actor="cli", now=NOON)
+        create_user(tx, "bo@bank.example", "Bo Ek", [Role.SETUP], organization=None, actor="cli", now=NOON)
+        create_token(tx, "a gateway", [Scope.MESSAGES], organization="acme", expires_at=None, actor="cli", now=NOON)
+    intake = Intake(lost)
+    intake.take([text("STOP")])
+    intake.close()
+    deliver_all(lost, archive)
+    restored = open_databases(make_database_url())
+    restore(restored, tmp_path / "evening.backup", [upgrade], mark=mark_restored)
+
+    caught_up = catch_up(restored, [archive])
+
+    assert (caught_up.beyond, caught_up.refused) == ([], [])
+    assert entries(restored) == entries(lost)
+
+
+def test_what_was_taken_from_users_and_tokens_since_the_backup_is_not_given_back_by_a_restore(
+    make_database_url, open_databases, tmp_path, archive
+):
+    lost = open_databases(make_database_url())
+    found(lost, "acme")
+    with lost.write() as tx:
+        for name in ("ann", "bo", "cy"):
+            made = create_user(tx, name, name, [Role.SETUP, Role.REPORTS], organization=None, actor="cli", now=NOON)
+            store_password(tx, made.id, "old", actor="cli", now=NOON)
+        one = create_token(tx, "a", [Scope.MESSAGES], organization="acme", expires_at=None, actor="cli", now=NOON)[0]
+    backup(lost, tmp_path / "evening.backup", [upgrade])
+    with lost.write() as tx:
+        change_user(tx, "ann", disabled=True, actor="cli", now=NOON)
+        change_user(tx, "bo", roles=[Role.REPORTS], organization="acme", actor="cli", now=NOON)
+        store_password(tx, made.id, "new", actor="cli", now=NOON)
+        revoke_token(tx, one.id, actor="cli", now=NOON)
+    deliver_all(lost, archive)
+    restored = open_databases(make_database_url())
+    restore(restored, tmp_path / "evening.backup", [upgrade], mark=mark_restored)
+
+    catch_up(restored, [archive])
+
+    with restored.read() as tx:
+        ann, bo, cy = (user(tx, name) for name in ("ann", "bo", "cy"))
+        assert (ann.disabled_at, token(tx, one.id).revoked_at) == (NOON, NOON)
+        assert (bo.roles, bo.organization, bo.has_password) == ({Role.REPORTS}, "acme", True)
+        assert (cy.has_password, cy.disabled_at) == (False, None)
 
 
 def test_a_text_that_was_taken_before_the_loss_gets_its_first_answer_after_it(

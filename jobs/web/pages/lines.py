@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
 from consent import lines
-from consent.organizations import SettingError
+from consent.organizations import ForbiddenError, SettingError
 from jobs import asking
 from jobs.access import Role, Viewer
 from jobs.web.pages.desk import Desk, given, readable, sentence
@@ -75,7 +75,10 @@ def _register(desk: Desk, request: Request, who: Viewer, org: str, told: dict[st
                 done = lines.set_line(
                     tx, desk.tags(tx), one.main, number, told["employee"], told["name"],
                     sub_organization=policy.sub_organization, actor=who.id, now=desk.access.clock(),
+                    may_take=lambda sub: who.sees(one.main, sub),
                 )  # fmt: skip
+        except ForbiddenError as error:
+            errors["line"] = sentence(error)
         except SettingError as error:
             errors["name"] = sentence(error)
     if errors:
