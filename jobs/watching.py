@@ -137,6 +137,9 @@ def tell_all(database: Database, channels: Sequence[Channel]) -> None:
                 away.add(name)
                 log.warning("alarm.not_told", channel=name, error=type(error).__name__)
                 continue
+            except Exception:  # a fault of ours in one of them keeps nobody from being told of the others
+                log.exception("alarm.failed", channel=name, kind=alarm.kind)
+                continue
             with database.write() as tx:
                 alarms.note_told(tx, alarm.id, name, end=end)
             log.info("alarm.told", channel=name, kind=alarm.kind, subject=alarm.subject, end=end)
