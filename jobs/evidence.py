@@ -149,7 +149,7 @@ def verify_bundle(data: bytes, key: str | None = None) -> Proven:
     except (ValueError, KeyError, TypeError, AttributeError):
         known = False
     if not known:
-        raise ValueError("this is no proof that we know: name a file that `assent proof` wrote")
+        raise ValueError("this is no proof that we know, or a damaged one: name a file as `assent proof` wrote it")
     problems = []
     try:
         checkpoint = open_note(note, trusted)

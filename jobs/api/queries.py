@@ -15,7 +15,7 @@ from consent.proofs import inclusion_path
 from consent.tags import Tags
 from jobs.access import Grant, Scope, ledger_of
 from jobs.api.keys import needs, require_sight
-from jobs.asking import QuestionError
+from jobs.asking import QuestionError, main_organizations
 from jobs.exporting.selection import Filters, select
 from jobs.web.problems import ProblemError
 from sync.migrate import tag_key
@@ -52,7 +52,7 @@ def query_router(database: Database) -> APIRouter:
     @router.get("/entries", summary="Entries of one ledger in order, a page at a time.")
     def list_entries(
         grant: Annotated[Grant, Depends(needs(Scope.ENTRIES_READ))],
-        org: Annotated[str | None, Query(description="An organization, or `system`.")] = None,
+        org: Annotated[str | None, Query(description="An organization, or `system` [the only main one].")] = None,
         after: Annotated[str | None, Query(description="An entry's id: begin behind it.")] = None,
         limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
         lane: Lane | None = None,
@@ -131,10 +131,14 @@ def _start(database: Database, grant: Grant, org: str | None, after: str | None)
     """Return whose entries are asked for, and the seq to begin behind."""
     ledger, seq = (None, None) if after is None else _parsed(after)
     organization = org or grant.organization or ledger
-    if organization is None:
-        raise ProblemError(422, "invalid_request", "Name the organization with `org`, or an entry with `after`.")
-    require_sight(grant, organization)
     with database.read() as tx:
+        if organization is None:
+            mains = main_organizations(tx)
+            if len(mains) != 1:
+                detail = "Name the organization with `org`, or an entry with `after`."
+                raise ProblemError(422, "invalid_request", detail)
+            [organization] = mains
+        require_sight(grant, organization)
         if ledger is not None and ledger_of(tx, organization) != ledger:
             raise ProblemError(422, "invalid_request", "`after` is an entry of another organization than `org`.")
     return organization, seq

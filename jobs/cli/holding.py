@@ -200,8 +200,8 @@ def dispose(
 
 def erase(
     contact: Annotated[str, typer.Argument(metavar="CONTACT", help="A phone number.")],
-    org: Org,
     reason: Annotated[str, typer.Option("--reason", metavar="R", help="On what grounds; name nobody.")],
+    org: Annotated[str | None, typer.Option("--org", metavar="O", help="The main organization [the only one].")] = None,
     yes: Yes = False,
     config: Config = None,
     as_json: Json = False,
@@ -219,6 +219,12 @@ def erase(
         raise Problem(Exit.USAGE, "an erasure needs its grounds: --reason")
     with assembled(config) as parts:
         with parts.database.read() as tx:
+            if org is None:
+                # One customer's contact isn't another's: where there are several, whose is said and never guessed.
+                mains = asking.main_organizations(tx)
+                if len(mains) != 1:
+                    raise Problem(Exit.USAGE, f"name the organization with --org: there are {len(mains)} main ones")
+                [org] = mains
             one, policy = asking.found_organization(tx, org)
             number, tags = asking.number(contact, "contact", policy), Tags(tag_key(tx))
         done = destroy(

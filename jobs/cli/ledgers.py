@@ -115,7 +115,8 @@ def _verify_proof(file: Path, key: str | None, as_json: bool) -> None:
     except OSError as error:
         raise Problem(Exit.USAGE, f"{file} can't be read ({error.strerror}): check the path and its rights") from error
     except ValueError as error:
-        raise Problem(Exit.USAGE, f"{file}: {error}") from error
+        # A damaged proof can't be told from another file, and neither proves anything.
+        raise Problem(Exit.DIFFERENT, f"{file}: {error}") from error
     if as_json:
         print_object(
             {"ok": not found.problems, "entry": found.entry, "problems": list(found.problems), "key": found.key,

@@ -355,11 +355,19 @@ def test_entries_are_found_by_contact_line_employee_and_time_from_page_to_page(a
     assert is_problem(api.get("/v1/entries", org="acme", since="soon"), 422, "invalid_request")
 
 
+def test_the_only_ledger_need_not_be_named_and_one_of_several_must_be(api):
+    assert api.get("/v1/entries", limit=3).json() == api.get("/v1/entries", org="acme", limit=3).json()
+
+    with api.database.write() as tx:
+        create_organization(tx, "other", "Other Bank", parent=None, actor="test", now=1)
+
+    assert is_problem(api.get("/v1/entries"), 422, "invalid_request")
+
+
 def test_an_entry_that_is_not_there_is_404_and_what_is_no_id_422(api):
     assert is_problem(api.get("/v1/entries/acme-000000999999"), 404, "not_found")
     assert is_problem(api.get("/v1/entries/acme-7"), 422, "invalid_request")
     assert is_problem(api.get("/v1/entries", org="nobody"), 404, "unknown_organization")
-    assert is_problem(api.get("/v1/entries"), 422, "invalid_request")
     assert is_problem(api.get("/v1/entries", org="acme", limit=0), 422, "invalid_request")
     assert is_problem(api.get("/v1/entries", org="other", after="acme-000000000001"), 422, "invalid_request")
 
