@@ -261,7 +261,9 @@ def _known(key: str) -> str:
 
 def _sentence(error: Exception) -> str:
     told = str(error)
-    return f"{told[0].upper()}{told[1:]}."
+    # A key stands as it is written: `mo.request.contact`, `group_messaging`.
+    first = told.split(" ", 1)[0]
+    return f"{told}." if "_" in first or "." in first else f"{told[0].upper()}{told[1:]}."
 
 
 def _json(told: Mapping[str, Any]) -> Response:
