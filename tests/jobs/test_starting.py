@@ -90,8 +90,10 @@ def test_init_makes_all_that_a_start_needs_and_keeps_secrets_to_their_owner(bare
     made = bare.run("init", "--json")
 
     assert made.code == 0
-    assert {Path(path).name for path in made.json["made"]} == {"settings.toml", "api-token", "portal-secret"}
-    for name in ("api-token", "portal-secret"):
+    assert {Path(path).name for path in made.json["made"]} == {
+        "settings.toml", "api-token", "portal-secret", "evidence-key",
+    }  # fmt: skip
+    for name in ("api-token", "portal-secret", "evidence-key"):
         assert stat.S_IMODE((bare.folder / "var/keys" / name).stat().st_mode) == 0o600
     assert bare.run("config", "check").code == 0
     assert bare.run("db", "current", "--json").json["up_to_date"]
@@ -107,7 +109,7 @@ def test_a_second_init_overwrites_nothing(bare):
 
     assert again.code == 0
     assert again.json["made"] == []
-    assert len(again.json["kept"]) == 3
+    assert len(again.json["kept"]) == 4
     assert (bare.folder / "settings.toml").read_text() == "[server]\nport = 9000\n"
     assert (bare.folder / "var/keys/api-token").read_text() == token
 
@@ -164,7 +166,7 @@ def test_every_error_is_a_problem_that_quotes_nothing(served, message):
     assert is_problem(call("POST", "/v1/messages", json={**taken, "text": "other"}), 409, "id_conflict")
     assert is_problem(call("POST", "/v1/events", json=taken), 422, "invalid_message")
     assert is_problem(call("POST", "/v1/messages/batch", json=[{}] * 1001), 422, "too_many")
-    assert is_problem(call("GET", "/v1/entries"), 422, "invalid_request")
+    assert is_problem(call("GET", "/v1/entries?limit=x"), 422, "invalid_request")
     assert is_problem(call("GET", "/v1/entries?org=acme&limit=0"), 422, "invalid_request")
     assert is_problem(call("GET", "/v1/entries/acme-1"), 422, "invalid_request")
     assert is_problem(call("GET", "/v1/entries/acme-000000009999"), 404, "not_found")
@@ -225,7 +227,7 @@ def test_what_is_documented_is_what_is_served(served):
 
     assert {"/v1/messages", "/v1/messages/batch", "/v1/events", "/v1/gate", "/v1/consent", "/v1/entries",
             "/v1/entries/{entry_id}", "/livez", "/readyz"} <= document["paths"].keys()  # fmt: skip
-    assert requests.get(served.url + "/docs", timeout=30).status_code == 404
+    assert served.call("GET", "/docs").status_code == 404
 
 
 def test_serve_delivers_what_it_takes_and_sigterm_ends_it_with_143(acme, text):
