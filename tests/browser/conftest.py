@@ -10,9 +10,12 @@ from tests.browser.chromium import NoChromiumError, chromium
 from tests.portal.portal_stage import Stage, stage
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium; where it is missing, every test fails with what to install."""
+    """Debian's Chromium; where it is missing, every test fails with what to install.
+
+    It ends with its file: as long as it is up, its event loop runs in the main thread, and no other can there.
+    """
     try:
         with chromium() as browser:
             yield browser

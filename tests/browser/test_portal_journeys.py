@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 
 import pytest
 from playwright.sync_api import expect
@@ -10,6 +11,7 @@ from consent.database import run
 from consent.ledger import read_seqs
 from consent.organizations import organization, read_policies
 from consent.values import Mode
+from sync.runs import list_runs
 from tests.portal.portal_stage import ATTACK, EVE, GRACE, OMAR
 
 SETUP, REPORTS, OPERATIONS = "setup@acme.example", "reports@acme.example", "operations@acme.example"
@@ -24,6 +26,19 @@ def settings(portal, org="acme"):
     with portal.database.read() as tx:
         rows = run(tx, "SELECT seq FROM entry WHERE organization = ? AND kind IN ('setting', 'template')", [org]).all()
         return [entry.facts() for entry in read_seqs(tx, org, [row.seq for row in rows])]
+
+
+def wait_until_told(portal):
+    """Wait until the newest run has told of itself once more."""
+
+    def told_at():
+        with portal.database.read() as tx:
+            return list_runs(tx, limit=1)[0].told_at
+
+    before, deadline = told_at(), time.monotonic() + 10
+    while told_at() == before:
+        assert time.monotonic() < deadline, "the run is silent"
+        time.sleep(0.05)
 
 
 # Setup
@@ -291,6 +306,8 @@ def test_a_run_is_cancelled_while_it_is_at_work_and_goes_on_later(portal, visit)
         expect(page.get_by_text("At work")).to_be_visible()
         page.get_by_role("button", name="Cancel").click()
         expect(page.get_by_text("Stopping…")).to_be_visible()
+        for _ in range(2):  # the run looks for a cancel when it tells of itself; it acts on it before it tells again
+            wait_until_told(portal)
         gate.set()
 
         expect(page.get_by_text("Stopped by a person")).to_be_visible()
