@@ -78,9 +78,12 @@ def decide(
         conversation = conversation._replace(decided_at=stopped_at)
     heard = _heard(conversation, message, policy, tag, group_stopped)
     case = _ruling(conversation, message, policy, heard) or _ruled(conversation, message, policy, heard)
+    closes = _closes(heard, policy, case)
+    if closes is not None and case.after is not OPTED_OUT:
+        facts["scope"] = closes.value  # no decision says how far it reaches: it was opted out here before
     step = Step(conversation, message, policy)
     _write(step, conversation, message, policy, heard, case, facts)
-    return Decision(step.conversation, tuple(step.records), _closes(heard, policy, case))
+    return Decision(step.conversation, tuple(step.records), closes)
 
 
 def close(
@@ -247,7 +250,7 @@ def _closes(heard: Heard, policy: Policy, case: Case) -> Scope | None:
         return None
     if heard.reading.stop_all:
         return Scope.ORG
-    return policy.scope if policy.scope is not Scope.PAIR and case.after is Consent.OPTED_OUT else None
+    return policy.scope if policy.scope is not Scope.PAIR else None
 
 
 def _write(
