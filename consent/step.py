@@ -27,7 +27,8 @@ class Step:
     """The records of what one text, or one event, does to one conversation; all carry the version after it."""
 
     def __init__(self, conversation: Conversation, message: Message, policy: Policy) -> None:
-        self.conversation, self.records = conversation, list[Record]()
+        self.conversation = conversation
+        self.records: list[Record] = []
         self._before, self._told, self._policy = conversation, message, policy
         self._version = conversation.version + 1
 
