@@ -114,6 +114,7 @@ TRIGGERS: Final = frozenset(
         "never",
         "quit",
         "stop",
+        "end",
         "cease",
         "off",
         "remove",
