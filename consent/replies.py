@@ -31,6 +31,7 @@ from consent.revocations import (
     floor_word,
     holds_revocation,
     is_revocation,
+    may_revoke,
     slipped_floor_word,
 )
 
@@ -126,8 +127,7 @@ def _read(text: str, words: Words) -> Reading:
         # Most texts hold no word that any rule starts from: they are told apart before any work is done.
         sketch = text.encode().translate(_SKETCH, b"'`")
         tokens = sketch.split()
-        spelled = [*map(len, tokens)].count(1) >= _SPELLED and _SPACED.search(sketch)
-        if len(tokens) > 1 and not spelled and lexicon.sketches.isdisjoint(tokens):
+        if len(tokens) > 1 and lexicon.sketches.isdisjoint(tokens) and not _spelled_out(sketch, tokens):
             return Reading(_TEXT, 10, None, "", False, False, tidy(text.replace("`", "'").lower()), False)
     said = plain(text)
     whole = tidy(said.folded)
@@ -206,6 +206,10 @@ _SPACED = re.compile(rb"(?:^| )[a-z0-9] {1,3}[a-z0-9](?: |$)")
 _REACTIONS = frozenset(
     ["liked", "loved", "disliked", "laughed", "emphasized", "emphasised", "questioned", "reacted", "removed"]
 )
+
+
+def _spelled_out(sketch: bytes, tokens: list[bytes]) -> bool:
+    return [*map(len, tokens)].count(1) >= _SPELLED and _SPACED.search(sketch) is not None
 
 
 def _form(text: str, lexicon: _Lexicon) -> _Form:
@@ -299,6 +303,8 @@ def _mixed(form: _Form, lexicon: _Lexicon) -> _Found | None:
     # "No, cancel" may answer something else than the request; "no, stop" does not.
     if units and found and (found.word in _PLAIN_STOPS or any(unit.sort == _IN for unit in units)):
         return found
+    if not may_revoke(tokens):
+        return None
     first, last = 0, len(tokens)
     while first < last and (first < SENTENCE_WORDS) and (length := _answer_at(tokens, first, lexicon)):
         first += length

@@ -82,9 +82,14 @@ def floor_word(folded: str) -> str | None:
 SENTENCE_WORDS: Final = 40
 
 
+def may_revoke(words: list[str]) -> bool:
+    """Tell whether any of the phrases below can stand among these words: a quick look that misses none."""
+    return not TRIGGERS.isdisjoint(words) and not _ABOUT.isdisjoint(words)
+
+
 def is_revocation(words: list[str]) -> str | None:
     """Return the phrase when a sentence is, but for fillers, a revocation."""
-    if not 2 <= len(words) <= SENTENCE_WORDS or TRIGGERS.isdisjoint(words) or _ABOUT.isdisjoint(words):
+    if not 2 <= len(words) <= SENTENCE_WORDS or not may_revoke(words):
         return None
     found = REVOCATION.fullmatch(" ".join(words))
     return found["core"] if found else None
@@ -92,7 +97,7 @@ def is_revocation(words: list[str]) -> str | None:
 
 def holds_revocation(words: list[str]) -> str | None:
     """Return the phrase when a revocation stands somewhere inside a sentence of any length."""
-    if TRIGGERS.isdisjoint(words) or _ABOUT.isdisjoint(words):
+    if not may_revoke(words):
         return None
     found = _INSIDE.search(" ".join(words))
     return found["core"] if found else None
