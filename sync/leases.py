@@ -117,13 +117,6 @@ def hurry(database: Database, destination: str) -> None:
         )
 
 
-def seconds_left(tx: Connection, organization: str, destination: str) -> float:
-    """Return how long the present holder's lease still runs (0 if nobody holds it)."""
-    sql = f"SELECT until - {clock(tx)} AS life FROM lease WHERE organization = ? AND destination = ?"
-    row = run(tx, sql, [organization, destination]).first()
-    return max(0.0, row.life / 1_000_000) if row else 0.0
-
-
 class Keeper:
     """Renews the leases of one process from a thread of its own, so that a slow push doesn't lose its right."""
 
