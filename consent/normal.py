@@ -31,6 +31,8 @@ def plain(text: str) -> Plain:
     shortened = len(text) > READ_AT_MOST
     if text.isascii() and text.isprintable() and not shortened:  # nothing in it is invisible: most texts
         visible = text.replace("`", "'")
+        if not visible.startswith(">"):
+            return Plain(visible.lower(), visible, False, False, not visible)
     else:
         visible = _visible(_LINE_ENDS.sub("\n", _both_ends(text) if shortened else text)).strip()
     kept = without_quotes(visible)

@@ -228,13 +228,21 @@ def _heard(said: Plain, whole: str, forms: list[_Form], lexicon: _Lexicon) -> _F
             return _Found(Heard.STOP, 3 if said.dropped else 2, bare, "keyword", bare in _STOP_ALL)
     if (heard := lexicon.others.get(whole)) is not None:
         return _Found(heard, 2, whole, "keyword")
-    read = [form for form in forms if form.telling]
+    read = [form for form in forms if form.telling and _may_say(form)]
     for tier in (_with_fillers, _said_no, _sentences, _slip, _mixed):
         for one in read:
             found = tier(one, lexicon)
             if found is not None:
                 return found
     return None if whole else _stop_signs(said.folded)
+
+
+def _may_say(form: _Form) -> bool:
+    """Tell whether tiers 4 to 7 may find anything: one sentence of several words that no rule knows says nothing."""
+    if form.units is not None or len(form.tokens) == 1 or may_revoke(form.tokens):
+        return True
+    sentences = _split(form.text)  # without the addresses in it, and where it ends
+    return len(sentences) != 1 or len(sentences[0]) < len(form.text) - 1
 
 
 def _flagged(text: str, said: Plain, forms: list[_Form], lexicon: _Lexicon) -> _Found:
