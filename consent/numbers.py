@@ -12,6 +12,8 @@ _SCHEME = re.compile(r"(?:tel|sms|mms|rcs|whatsapp)\s*:\s*", re.IGNORECASE)
 _NUMBER = re.compile(r"\+?[\d\s()./‐-―−-]+")
 _EXTENSION = re.compile(r"\d\s*(?:[,;#x]|e?xt)", re.IGNORECASE)
 _MEXICAN = re.compile(r"\+52(?:1|0[12]|04[45])([0-9]{10})")
+#: Most numbers come as they are kept: in the North American plan nothing else is to be read into one.
+_AMERICAN = re.compile(r"\+1[2-9][0-9]{9}")
 _SHORT_CODE = re.compile(r"[0-9]{3,6}")
 # What GSM lets a sender be called (3GPP TS 23.040, 9.1.2.5: 11 characters), as far as it isn't a number.
 _NAMED = re.compile(r"(?=.*[^\W\d_])(?!\d+ ?e?xt?\.? ?\d+$)[\w .&'!*-]{1,11}", re.IGNORECASE)
@@ -21,12 +23,16 @@ class NumberError(ValueError):
     """What stands there can't be read as a number; the message never quotes it."""
 
 
-@lru_cache(maxsize=100_000)  # reading a number costs forty times a look-up, and the same ones come again
 def read_number(raw: str, region: str) -> str:
     """Return a number in E.164, read with a default region where it has no country code.
 
     The forms that a Mexican mobile number had until 2019 (`+521…`, 044 and 045 in front of it) are the same number.
     """
+    return raw if _AMERICAN.fullmatch(raw) else _read_number(raw, region)
+
+
+@lru_cache(maxsize=100_000)  # reading a number costs forty times a look-up, and the same ones come again
+def _read_number(raw: str, region: str) -> str:
     written = _written(raw)
     if not _NUMBER.fullmatch(written):
         if _EXTENSION.search(written):

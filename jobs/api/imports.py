@@ -1,6 +1,7 @@
 """`POST /v1/consents/import`: consents with their evidence, as `assent import` takes them from a file."""
 
 import time
+from contextlib import closing
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -121,10 +122,9 @@ def _taken(
     # Rows of other organizations than the token's are told as those of none.
     reader = replace(reader, policies={one: policy for one, policy in reader.policies.items() if grant.sees(one)})
     takes = Preview(database) if dry_run else intake
-    return [
-        {"row": row.number, **_told(answer)}
-        for row, answer in zip(rows, take_rows(rows, columns, reader, takes, Repeats()), strict=True)
-    ]
+    with closing(Repeats()) as repeats:
+        answers = take_rows(rows, columns, reader, takes, repeats)
+    return [{"row": row.number, **_told(answer)} for row, answer in zip(rows, answers, strict=True)]
 
 
 def _told(answer: dict[str, Any] | RowError | None) -> dict[str, Any]:

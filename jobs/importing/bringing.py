@@ -1,7 +1,9 @@
 """Brings a list in, a chunk of rows at a time: each row is taken or refused by itself, and the list is never held."""
 
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
@@ -43,17 +45,25 @@ class Summary:
 
 
 class Repeats:
-    """Remembers which rows of a list were met already, each by a number of 8 bytes."""
+    """Remembers which rows of a list were met already, each by a number of 8 bytes, on disk: a list has any length."""
 
     def __init__(self) -> None:
-        self._met: dict[int, int] = {}
+        # A database of its own, in a file without a name that is gone with it.
+        self._met = sqlite3.connect("", isolation_level=None)
+        self._met.execute("CREATE TABLE met (key INTEGER PRIMARY KEY, row INTEGER NOT NULL)")
+        self._met.execute("BEGIN")
 
     def check(self, key: str, number: int, told: str = "it says the same as row {}") -> None:
         """Raise RowError for a row that the list has said before."""
-        short = int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big")
-        first = self._met.setdefault(short, number)
-        if first != number:
-            raise RowError("duplicate", told.format(first))
+        short = int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big", signed=True)
+        if self._met.execute("INSERT OR IGNORE INTO met VALUES (?, ?)", (short, number)).rowcount:
+            return
+        ((first,),) = self._met.execute("SELECT row FROM met WHERE key = ?", (short,))
+        raise RowError("duplicate", told.format(first))
+
+    def close(self) -> None:
+        """Forget all of them."""
+        self._met.close()
 
 
 def bring(
@@ -64,20 +74,21 @@ def bring(
 
     Killed at any moment, bring the same list again: what was taken is not taken twice. Raises DatabaseError.
     """
-    summary, repeats = Summary(dry_run), Repeats()
-    while chunk := list(islice(rows, CHUNK)):
-        answers = take_rows(chunk, columns, reader, takes, repeats)
-        for row, answer in zip(chunk, answers, strict=True):
-            if isinstance(answer, RowError):
-                summary.refuse(row, answer, rejected)
-            elif answer is None:
-                summary.skipped += 1
-            else:
-                summary.outcomes[answer["outcome"]] += 1
-                # Those of rows imported before, too: whoever was killed in between has not told them.
-                summary.released += answer["released"]
-        summary.rows += len(chunk)
-        progress(len(chunk))
+    summary = Summary(dry_run)
+    with closing(Repeats()) as repeats:
+        while chunk := list(islice(rows, CHUNK)):
+            answers = take_rows(chunk, columns, reader, takes, repeats)
+            for row, answer in zip(chunk, answers, strict=True):
+                if isinstance(answer, RowError):
+                    summary.refuse(row, answer, rejected)
+                elif answer is None:
+                    summary.skipped += 1
+                else:
+                    summary.outcomes[answer["outcome"]] += 1
+                    # Those of rows imported before, too: whoever was killed in between has not told them.
+                    summary.released += answer["released"]
+            summary.rows += len(chunk)
+            progress(len(chunk))
     return summary
 
 

@@ -1,7 +1,7 @@
 """Brings a list of lines in: which number is whose, each row registered or refused by itself."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
 
@@ -91,22 +91,23 @@ def bring_lines(
     progress: Callable[[int], None],
 ) -> Summary:  # fmt: skip
     """Register the lines of a list; the same list again changes nothing."""
-    summary, repeats = Summary(dry_run), Repeats()
-    while chunk := list(islice(rows, _CHUNK)):
-        by_ledger: dict[str, list[Wanted]] = {}
-        for row in chunk:
-            try:
-                wanted = registry.read(row, columns)
-                repeats.check(f"{wanted.main} {wanted.line}", row.number, "it names the same line as row {}")
-            except RowError as error:
-                summary.refuse(row, error, rejected)
-            else:
-                by_ledger.setdefault(wanted.main, []).append(wanted)
-        # One ledger a transaction: who locks two in another order than somebody else waits for ever.
-        for several in by_ledger.values():
-            _register(registry, several, summary, rejected, dry_run=dry_run)
-        summary.rows += len(chunk)
-        progress(len(chunk))
+    summary = Summary(dry_run)
+    with closing(Repeats()) as repeats:
+        while chunk := list(islice(rows, _CHUNK)):
+            by_ledger: dict[str, list[Wanted]] = {}
+            for row in chunk:
+                try:
+                    wanted = registry.read(row, columns)
+                    repeats.check(f"{wanted.main} {wanted.line}", row.number, "it names the same line as row {}")
+                except RowError as error:
+                    summary.refuse(row, error, rejected)
+                else:
+                    by_ledger.setdefault(wanted.main, []).append(wanted)
+            # One ledger a transaction: who locks two in another order than somebody else waits for ever.
+            for several in by_ledger.values():
+                _register(registry, several, summary, rejected, dry_run=dry_run)
+            summary.rows += len(chunk)
+            progress(len(chunk))
     return summary
 
 

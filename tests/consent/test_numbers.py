@@ -1,5 +1,6 @@
 """One person is known under one key, whatever the form their number came in; what can't be read is refused."""
 
+import phonenumbers
 import pytest
 
 from consent.numbers import NumberError, read_number, read_sender
@@ -133,3 +134,13 @@ def test_what_cannot_be_read_is_refused_and_not_guessed_nor_quoted(raw, told):
 )
 def test_short_codes_and_senders_with_a_letter_in_them_are_told_from_numbers(raw, kept):
     assert read_sender(raw) == kept
+
+
+def test_an_american_number_that_comes_as_it_is_kept_is_what_the_library_makes_of_it():
+    for area in range(200, 1_000):
+        for rest in ("0000000", "5550123", "9119999"):
+            given = f"+1{area}{rest}"
+            parsed = phonenumbers.parse(given, "FR")
+
+            assert phonenumbers.is_possible_number(parsed)
+            assert phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164) == read_number(given, "FR")

@@ -75,7 +75,7 @@ class Consenting(RuleBasedStateMachine):
     def a_line_is_given_to_somebody(self, line, passed, employee):
         self.happened("line_reassigned", passed, line=f"+1415555{line:04d}", employee={"id": employee, "name": "Bo"})
 
-    @rule(contact=CONTACTS, passed=PASSED, scope=st.sampled_from(["pair", "org"]))
+    @rule(contact=CONTACTS, passed=PASSED, scope=st.sampled_from(["pair", "sub_org", "org"]))
     def a_contact_revokes_on_the_telephone(self, contact, passed, scope):
         self.happened("revoked", passed, contact=f"+1404555{contact:04d}", scope=scope, note="called")
 
@@ -93,7 +93,8 @@ class Consenting(RuleBasedStateMachine):
         self.look()
 
     @rule(change=st.sampled_from([
-        ("opt_out_scope", "pair"), ("opt_out_scope", "org"), ("held_inbound", "discard"), ("held_inbound", "release"),
+        ("opt_out_scope", "pair"), ("opt_out_scope", "sub_org"), ("opt_out_scope", "org"),
+        ("held_inbound", "discard"), ("held_inbound", "release"),
         ("blocked_outbound", "release"), ("blocked_outbound", "drop"),
     ]))  # fmt: skip
     def a_setting_changes(self, change):

@@ -6,15 +6,17 @@ from itertools import count
 import pytest
 
 from consent.canonical import timestamp
-from consent.history import Question, consent_at
+from consent.history import Question, consent_at, gate
 from consent.imports import Imported
-from consent.organizations import create_organization, set_setting
+from consent.organizations import create_organization, read_policies, set_setting
 from consent.replay import replay
 from consent.tags import Tags
+from consent.values import Group
 from sync.imports import Preview
+from sync.intake import Intake
 from sync.migrate import tag_key
 from tests.ledger.auditing import assert_whole, kept
-from tests.sync.sync_world import NOON, SECOND, text
+from tests.sync.sync_world import NOON, SECOND, found, text
 
 LINE, CONTACT = "+14155550000", "+14045550000"
 _ids = count()
@@ -169,39 +171,47 @@ def test_the_past_is_told_by_what_was_dated_then_whatever_came_first(acme, intak
     assert states == ["none", "opted_in", "opted_out", "opted_in"]
 
 
-def test_any_mix_of_rows_ends_the_same_in_every_order_and_the_preview_says_how(make_sqlite_url, open_databases):
-    from sync.intake import Intake
-    from tests.sync.sync_world import found
-
+@pytest.mark.parametrize("scope", ["pair", "sub_org", "org"])
+def test_any_mix_of_rows_ends_the_same_in_every_order_and_the_preview_says_how(make_sqlite_url, open_databases, scope):
     chance, ends = random.Random(7), []
-    said = [
-        (
-            chance.choice(["opted_in", "opted_out"]),
-            chance.randrange(-9, 0),
-            chance.choice([0, 1, None]),
-            chance.randrange(12),
-        )
-        for _ in range(300)
-    ]
-    rows = [
-        row(what, at, line=line if what == "opted_out" else line or 0, contact=contact)
-        for what, at, line, contact in said
-    ]
+    rows = [any_row(chance) for _ in range(300)]
     for _ in range(2):
         database = open_databases(make_sqlite_url())
         found(database, "acme")
+        with database.write() as tx:
+            create_organization(tx, "acme-east", "East", parent="acme", actor="test", now=NOON)
+            set_setting(tx, "acme", "opt_out_scope", scope, actor="test", now=NOON)
         intake, preview = Intake(database), Preview(database)
         previewed = outcomes([answer for at in range(0, 300, 40) for answer in preview.take(rows[at : at + 40])])
         taken = outcomes([answer for at in range(0, 300, 40) for answer in intake.take(rows[at : at + 40])])
         intake.close()
         assert previewed == taken
-        states = kept(database, "acme")
-        assert replay(assert_whole(database, "acme")) == states
-        ends.append({(one.line, one.contact): (one.consent, one.decided_at) for one in states.values()})
+        assert replay(assert_whole(database, "acme")) == kept(database, "acme")
+        ends.append(gates(database))
         chance.shuffle(rows)
 
     assert ends[0] == ends[1]
-    assert len(set(ends[0].values())) > 2
+    assert set(ends[0].values()) == {"none", "opted_in", "opted_out"}
+
+
+def any_row(chance):
+    """Lines 0 and 1 are the main organization's, 2 and 3 a sub-organization's."""
+    said, line = chance.choice(["opted_in", "opted_out"]), chance.randrange(4)
+    everywhere = said == "opted_out" and chance.random() < 0.2
+    at, org = chance.randrange(-9, 0), "acme-east" if line > 1 else "acme"
+    return row(said, at, line=None if everywhere else line, contact=chance.randrange(30), org=org)
+
+
+def gates(database):
+    """What the gate says of every contact, on lines that were named and on some that never were (4 and 5)."""
+    with database.read() as tx:
+        tags, policies, said = Tags(tag_key(tx)), read_policies(tx, "acme"), {}
+        for contact in range(31):
+            for line, org in enumerate(("acme", "acme", "acme-east", "acme-east", "acme", "acme-east")):
+                asked = Question("acme", f"+1404555{contact:04d}", policies[org].sub_organization,
+                                 f"+1415555{line:04d}", Group.TEXT)  # fmt: skip
+                said[contact, line] = gate(tx, tags, asked, policies[org]).state
+    return said
 
 
 def test_a_preview_writes_nothing(acme):
