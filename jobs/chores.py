@@ -35,7 +35,7 @@ def chores(parts: Parts, wake_workers: Callable[[], None], watch: Callable[[thre
         Job("deliver", settings.deliver, lambda _: wake_workers(), stalled, alone=False),
         Job("watch", settings.watch, watch, stalled, alone=False),
         Job("reconcile", settings.reconcile, lambda stop: compare_all(database, parts.destinations, stop), _LONG),
-        Job("verify", settings.verify, lambda _: verify_all(database), _LONG),
+        Job("verify", settings.verify, lambda stop: verify_all(database, stop), _LONG),
         Job("archive", settings.archive, lambda stop: _keep_archives(parts, stop, wake_workers), _LONG),
         Job("dispose", settings.dispose, lambda _: _dispose(database), _LONG),
         Job("checkpoint", parts.settings.evidence.checkpoints, lambda stop: _sign(parts, stop), _LONG),
@@ -71,11 +71,13 @@ def note_compared(database: Database, found: Reconciled) -> None:
         findings.note(tx, findings.RECONCILE, found.name, now, differing, told or None)
 
 
-def verify_all(database: Database) -> None:
+def verify_all(database: Database, stop: threading.Event) -> None:
     """Check every ledger against itself, and keep what was found."""
     from jobs.verifying import verify_ledgers
 
     for one in verify_ledgers(database):
+        if stop.is_set():
+            return
         if not one.ok:
             log.error("verify.different", organization=one.subject, problem=one.problem)
         with database.write() as tx:

@@ -31,9 +31,12 @@ def dispose_all(
         right = leases.take(tx, "*", "retention", holder_name(), _LEASE_SECONDS)
     if right is None:
         raise Problem(Exit.RUNNING, "another process disposes at this time: wait for it")
-    keeper.keep(right)
+    lost, done = keeper.keep(right), list[Disposed]()
     try:
-        done = [dispose(database, tags, name, actor=actor, now=now, dry_run=dry_run) for name in names]
+        for name in names:
+            if lost.is_set():
+                raise Problem(Exit.RUNNING, "another process took over while this one slept: see what it disposed of")
+            done.append(dispose(database, tags, name, actor=actor, now=now, dry_run=dry_run))
     finally:
         keeper.end()
         with database.write() as tx:

@@ -111,6 +111,8 @@ class _Runner:
         self.job = job
         self._database = database
         self._wake, self._stop = threading.Event(), threading.Event()
+        #: Set when the run at work has to end: we are stopped, or another process is at it.
+        self._ended = threading.Event()
         #: Since when a run is at work, on the monotonic clock; None while it rests.
         self._busy_since: float | None = None
         self._told = Told(0.0, 0, 0, 0.0, 0.0)
@@ -122,6 +124,7 @@ class _Runner:
 
     def stop(self) -> None:
         self._stop.set()
+        self._ended.set()
         self._wake.set()
 
     def join(self, seconds: float) -> bool:
@@ -159,10 +162,14 @@ class _Runner:
         if not self.job.alone:
             self.job.work(self._stop)
             return True
-        with alone(self._database, self.job.name, _gap_micros(self.job.schedule)) as right:
-            if right:
-                self.job.work(self._stop)
-        return True if right else None
+        with alone(self._database, self.job.name, gap_micros=_gap_micros(self.job.schedule)) as lost:
+            if lost is None:
+                return None
+            self._ended = lost
+            if self._stop.is_set():  # before it could be told
+                lost.set()
+            self.job.work(lost)
+        return True
 
     def _note(self, ended_well: bool | None, seconds: float) -> None:
         if ended_well is None:
@@ -175,25 +182,29 @@ class _Runner:
 
 
 @contextmanager
-def alone(database: Database, name: str, gap_micros: int = 0) -> Iterator[bool]:
-    """Say whether this process may do what one at a time does, and which another didn't begin within so long."""
-    right = _take_right(database, name, gap_micros)
+def alone(
+    database: Database, name: str, *, gap_micros: int = 0, lease_seconds: float = _LEASE_SECONDS
+) -> Iterator[threading.Event | None]:
+    """Let this process do what one at a time does; None where another does it, or began within so many microseconds.
+
+    The event is set when the right is lost: whoever slept past the lease finds another at work, and has to end.
+    """
+    right = _take_right(database, name, gap_micros, lease_seconds)
     if right is None:
-        yield False
+        yield None
         return
-    keeper = Keeper(database, _LEASE_SECONDS)
-    keeper.keep(right)
+    keeper = Keeper(database, lease_seconds)
     try:
-        yield True
+        yield keeper.keep(right)
     finally:
         keeper.end()
         with database.write() as tx:
             leases.release(tx, right)
 
 
-def _take_right(database: Database, name: str, gap_micros: int) -> Lease | None:
+def _take_right(database: Database, name: str, gap_micros: int, lease_seconds: float) -> Lease | None:
     with database.write() as tx:
-        right = leases.take(tx, "*", f"job {name}", holder_name(), _LEASE_SECONDS)
+        right = leases.take(tx, "*", f"job {name}", holder_name(), lease_seconds)
         if right is None:
             return None
         now = database_now(tx)

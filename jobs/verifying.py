@@ -61,11 +61,12 @@ class _DifferenceError(Exception):
     pass
 
 
-def verify_ledgers(database: Database) -> list[Verified]:
-    """Verify every ledger of a database, each to its first difference."""
+def verify_ledgers(database: Database) -> Iterator[Verified]:
+    """Verify every ledger of a database, one after the other, each to its first difference."""
     with database.read() as tx:
         names = ledgers(tx)
-    return [_verify_ledger(database, name) for name in names]
+    for name in names:
+        yield _verify_ledger(database, name)
 
 
 def verify_archive(

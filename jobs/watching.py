@@ -70,8 +70,8 @@ class Watch:
             now, host = database_now(tx), socket.gethostname()[:40]
             alarms.note_troubles(tx, list(self._of_disks()), now, quiet, place=host)
             alarms.note_troubles(tx, list(self._of_jobs()), now, quiet, place=f"{host}-{os.getpid()}")
-        with alone(database, "watch") as right:
-            if right:
+        with alone(database, "watch") as lost:
+            if lost is not None:
                 self._look_at_all(quiet)
                 tell_all(database, self._channels)
 

@@ -24,7 +24,7 @@ from consent.ledger import Head, newest_head, read_lane
 from sync import leases, outages, pushing, receipts
 from sync.clock import database_now
 from sync.destinations import Destination, suspend
-from sync.late import aside, try_again
+from sync.late import END, START, Place, aside, try_again
 from sync.leases import Keeper, Lease
 from sync.owed import unclosed
 from sync.port import Batch, Delay, Outcome, Receipt, Refusal, Statement, SuspendedError, TransientError
@@ -58,6 +58,8 @@ class Tenure:
     settled: int = 0
     refused: int = 0
     set_aside: int = 0
+    #: Up to where what is set aside was tried.
+    tried_to: Place = END
     #: True where the destination had been away for this ledger and is back.
     recovered: bool = False
     code: str = ""
@@ -106,23 +108,23 @@ class _Lane:
 
 def deliver(
     database: Database, destination: Destination, lease: Lease, keeper: Keeper, rules: Rules, stop: threading.Event,
-    *, everything: bool = False, make_room: Callable[[], bool] | None = None,
+    *, everything_after: Place | None = None, make_room: Callable[[], bool] | None = None,
 ) -> Tenure:  # fmt: skip
     """Work one lease until nothing is owed, and say how it ended.
 
-    `everything` tries all that is set aside once, due or not. `make_room` is asked between batches whether this
-    ledger's turn is over.
+    `everything_after` tries all that is set aside behind that place once, due or not. `make_room` is asked between
+    batches whether this ledger's turn is over.
     """
-    return _Delivery(database, destination, lease, keeper, rules, stop, everything, make_room).run()
+    return _Delivery(database, destination, lease, keeper, rules, stop, everything_after, make_room).run()
 
 
 class _Delivery:
     def __init__(
         self, database: Database, destination: Destination, lease: Lease, keeper: Keeper, rules: Rules,
-        stop: threading.Event, everything: bool, make_room: Callable[[], bool] | None,
+        stop: threading.Event, everything_after: Place | None, make_room: Callable[[], bool] | None,
     ) -> None:  # fmt: skip
         self._database, self._destination, self._lease, self._keeper = database, destination, lease, keeper
-        self._rules, self._stop, self._everything, self._make_room = rules, stop, everything, make_room
+        self._rules, self._stop, self._everything_after, self._make_room = rules, stop, everything_after, make_room
         self._connector, self._capacity = destination.connector, destination.connector.capacity
         self._tenure = Tenure()
         self._lanes: list[_Lane] = []
@@ -162,14 +164,18 @@ class _Delivery:
         """Try what is set aside again; where that is much, what was just said goes in between."""
         share = self._rules.slice_seconds / 2
         turn = time.monotonic() + share
-        for outcomes in try_again(
+        self._tenure.tried_to = self._everything_after or START
+        for place, outcomes in try_again(
             self._database, self._destination, self._lease, self._push, self._rules.attempts, self._must_end,
-            everything=self._everything,
+            everything_after=self._everything_after,
         ):  # fmt: skip
+            self._tenure.tried_to = place
             self._count(outcomes)
             if time.monotonic() >= turn:
                 self._ahead()
                 turn = time.monotonic() + share
+        if self._tenure.end is End.IDLE:
+            self._tenure.tried_to = END
 
     # --- ahead of the cursors ---------------------------------------------------------------------------------
 

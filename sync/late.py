@@ -21,20 +21,27 @@ from sync.retry import delay
 
 log = structlog.get_logger()
 
+#: A (lane, position); what is set aside is gone over in this order.
+Place = tuple[str, int]
+#: Before all of them, and behind them in any collation.
+START: Place = ("", -1)
+END: Place = ("zz", 0)
+
 
 def try_again(
     database: Database, destination: Destination, lease: Lease, push: Callable[[Batch], Sequence[Outcome]],
-    attempts: int, must_end: Callable[[], bool], *, everything: bool,
-) -> Iterator[Sequence[Outcome]]:  # fmt: skip
-    """Push what is set aside and due (all of it where `everything`), each once; yield the answers batch by batch.
+    attempts: int, must_end: Callable[[], bool], *, everything_after: Place | None,
+) -> Iterator[tuple[Place, Sequence[Outcome]]]:  # fmt: skip
+    """Push what is set aside and due, each once; yield the answers batch by batch, and the place of its last entry.
 
-    Whoever asks may do other work between two batches. An entry that fails alone for the `attempts`th time becomes a
-    dead letter. Raises what `push` raises, and FencedError.
+    With `everything_after` it is all behind that place, due or not. Whoever asks may do other work between two
+    batches. An entry that fails alone for the `attempts`th time becomes a dead letter. Raises what `push` raises, and
+    FencedError.
     """
     taken = {lane.value for lane in destination.lanes}
     with database.read() as tx:
         now = database_now(tx)
-    until, after = None if everything else now, ("", -1)
+    until, after = (now, START) if everything_after is None else (None, everything_after)
     while not must_end():
         with database.read() as tx:
             waiting = receipts.due(
@@ -47,8 +54,10 @@ def try_again(
             mine = list(asides) if lane in taken else []
             batch = destination.connector.capacity.batch
             for at in range(0, len(mine), batch):
-                if not must_end():
-                    yield _again(database, destination, lease, push, attempts, lane, mine[at : at + batch])
+                if must_end():
+                    return
+                part = mine[at : at + batch]
+                yield (lane, part[-1].pos), _again(database, destination, lease, push, attempts, lane, part)
 
 
 def owe_again(

@@ -117,13 +117,6 @@ def hurry(database: Database, destination: str) -> None:
         )
 
 
-def seconds_left(tx: Connection, organization: str, destination: str) -> float:
-    """Return how long the present holder's lease still runs (0 if nobody holds it)."""
-    sql = f"SELECT until - {clock(tx)} AS life FROM lease WHERE organization = ? AND destination = ?"
-    row = run(tx, sql, [organization, destination]).first()
-    return max(0.0, row.life / 1_000_000) if row else 0.0
-
-
 class Keeper:
     """Renews the leases of one process from a thread of its own, so that a slow push doesn't lose its right."""
 
@@ -161,12 +154,18 @@ class Keeper:
                 kept = list(self._kept.values())
             for lease, lost in kept:
                 try:
-                    if not self._renewed(lease):
+                    if not self._renewed(lease) and self._is_kept(lease):
                         lost.set()
                         measures.lease_changes.labels(lease.destination, "lost").inc()
                         log.warning("lease.lost", destination=lease.destination, organization=lease.organization)
                 except DBAPIError as error:  # the lease runs out by itself if this goes on
                     log.warning("lease.not_renewed", destination=lease.destination, error=type(error.orig).__name__)
+
+    def _is_kept(self, lease: Lease) -> bool:
+        """Tell whether nobody let go of a lease meanwhile: then it isn't lost."""
+        with self._guard:
+            kept = self._kept.get((lease.organization, lease.destination))
+        return kept is not None and kept[0] is lease
 
     def _renewed(self, lease: Lease) -> bool:
         with self._database.write() as tx:

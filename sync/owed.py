@@ -58,18 +58,34 @@ def owed_everywhere(tx: Connection, destination: Destination) -> list[Owed]:
 def with_work(tx: Connection, destination: Destination, names: Collection[str] | None = None) -> list[str]:
     """Return the ledgers, of these or of all, that have something for a destination that may be tried now."""
     name, lanes = destination.name, [lane.value for lane in destination.lanes]
-    behind = " OR ".join(f"{_cursor(lane)} < {_size(lane)}" for lane in lanes)
     chosen, some = ("", []) if names is None else among(tx, "l.organization", list(names))
     sql = f"""SELECT l.organization FROM ledger l
     LEFT JOIN lease ON lease.organization = l.organization AND lease.destination = ?
     CROSS JOIN (SELECT {clock(tx)} AS now) AS at
     WHERE {f"{chosen} AND" if chosen else ""} (lease.due_at IS NULL OR lease.due_at <= at.now OR lease.due_at > at.now + {BEYOND})
-    AND ({behind} OR {_unclosed(lanes)} OR (SELECT 1 FROM set_aside a
+    AND ({_behind(lanes)} OR {_unclosed(lanes)} OR (SELECT 1 FROM set_aside a
         WHERE a.organization = l.organization AND a.destination = ? AND a.state = 'waiting'
         AND (a.due_at <= at.now OR a.due_at > at.now + {BEYOND}) LIMIT 1) IS NOT NULL)
     ORDER BY 1"""  # noqa: E501
     parameters = [name, *some, *[name] * len(lanes), *[name] * _named_by_unclosed(lanes), name]
     return [row[0] for row in fetch(tx, sql, parameters) if destination.takes(row[0])]
+
+
+def with_something(tx: Connection, destination: Destination) -> list[str]:
+    """Return the ledgers that owe a destination something, or have to tell it how far they are, due or not."""
+    name, lanes = destination.name, [lane.value for lane in destination.lanes]
+    sql = f"""SELECT l.organization FROM ledger l
+    LEFT JOIN lease ON lease.organization = l.organization AND lease.destination = ?
+    CROSS JOIN (SELECT {clock(tx)} AS now) AS at WHERE {_behind(lanes)} OR {_unclosed(lanes)} ORDER BY 1"""
+    parameters = [name, *[name] * len(lanes), *[name] * _named_by_unclosed(lanes)]
+    return [row[0] for row in fetch(tx, sql, parameters) if destination.takes(row[0])]
+
+
+def with_waiting(tx: Connection, destination: Destination) -> list[str]:
+    """Return the ledgers of which something is set aside and waits for its next attempt, due or not."""
+    sql = """SELECT l.organization FROM ledger l WHERE EXISTS (SELECT 1 FROM set_aside a
+    WHERE a.organization = l.organization AND a.destination = ? AND a.state = 'waiting') ORDER BY 1"""
+    return [row[0] for row in fetch(tx, sql, [destination.name]) if destination.takes(row[0])]
 
 
 def unclosed(tx: Connection, destination: Destination, organization: str) -> bool:
@@ -101,6 +117,10 @@ def _cursor(lane: str) -> str:
 def _size(lane: str) -> str:
     newest = "FROM head h WHERE h.organization = l.organization ORDER BY h.size DESC LIMIT 1"
     return f"coalesce((SELECT h.{lane} {newest}), 0)"
+
+
+def _behind(lanes: Sequence[str]) -> str:
+    return " OR ".join(f"{_cursor(lane)} < {_size(lane)}" for lane in lanes)
 
 
 def _settled(lane: str) -> str:

@@ -5,7 +5,7 @@ as the destination keeps them, so a difference is a difference and not a matter 
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -159,12 +159,3 @@ def _found(destination: Destination, organization: str, lane: str, first: int, l
     for held in destination.connector.find(organization, lane, first, last):
         found.setdefault(held.pos, []).append(held)
     return found
-
-
-def to_repair(differences: Sequence[Difference]) -> dict[tuple[str, str], list[int]]:
-    """Return the positions that pushing again can mend, by (organization, lane)."""
-    mendable: dict[tuple[str, str], list[int]] = {}
-    for difference in differences:
-        if difference.problem in (Problem.MISSING, Problem.DRIFTED, Problem.UNSETTLED):
-            mendable.setdefault((difference.organization, difference.lane), []).append(difference.pos)
-    return mendable

@@ -7,16 +7,17 @@ receipts know already is not written again, so a resync costs the destination's 
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from itertools import groupby, islice
 
 import orjson
 import structlog
-from sqlalchemy import BigInteger, Column, Connection, LargeBinary, String, Table
+from sqlalchemy import Connection
 
-from consent.database import Database, metadata, run, upsert
+from consent.database import Database
 from consent.entry import Entry
 from consent.kinds import SYSTEM, Kind
 from consent.ledger import (
@@ -30,7 +31,7 @@ from consent.ledger import (
     seq_at,
 )
 from consent.values import Record
-from sync import leases, pushing, receipts
+from sync import leases, pushing, receipts, resync_runs
 from sync.budgets import calls_left, seconds_per_call
 from sync.clock import database_now
 from sync.delivery import Rules, deliver
@@ -38,26 +39,14 @@ from sync.destinations import Destination
 from sync.late import aside
 from sync.leases import Keeper
 from sync.port import Batch, Outcome, Receipt, Refusal, TransientError
-from sync.reconcile import Reconciled, reconcile, to_repair
+from sync.reconcile import Difference, Problem, Reconciled, differences
 from sync.workers import holder_name
 
 log = structlog.get_logger()
 
 _NOTHING = 2**62  # behind the end of any lane
-
-resync_table = Table(
-    "resync",
-    metadata,
-    Column("run", String(16), primary_key=True),
-    Column("destination", String(64), nullable=False),
-    Column("filters", LargeBinary, nullable=False),
-    # How far it is: up to this position of this lane of this ledger everything that matches was pushed.
-    Column("organization", String(32), nullable=False),
-    Column("lane", String(16), nullable=False),
-    Column("pos", BigInteger, nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("started_at", BigInteger, nullable=False),
-)
+#: What pushing again can mend.
+_MENDABLE = (Problem.MISSING, Problem.DRIFTED, Problem.UNSETTLED)
 
 
 class Only(StrEnum):
@@ -91,6 +80,19 @@ class Filters:
     entry: tuple[str, int] | None = None
     #: Of what was refused: why.
     code: str | None = None
+
+    def packed(self) -> bytes:
+        """Return them as JSON, as a run keeps them."""
+        return orjson.dumps(asdict(self))
+
+    @staticmethod
+    def unpacked(packed: bytes) -> "Filters":
+        """Return what `packed` was called of."""
+        kept = orjson.loads(packed)
+        kept["only"] = Only(kept["only"])
+        for name in ("conversations", "entry"):
+            kept[name] = tuple(kept[name]) if kept[name] is not None else None
+        return Filters(**kept)
 
     def match(self, entry: Entry) -> bool:
         """Tell whether an entry is meant."""
@@ -174,7 +176,7 @@ class _Resync:
         started = time.monotonic()
         keeper = Keeper(self._database, self._rules.lease_seconds)
         # One resync or repair of a destination at a time: a lease like any other, on no ledger.
-        right = self._take_right(wait=resume is not None)
+        right = self._right = self._take_right(wait=resume is not None)
         keeper.keep(right)
         try:
             self._begin(resume, actor, now)
@@ -183,7 +185,10 @@ class _Resync:
                     self._result.stopped = True
                     break
                 self._push_page(page, keeper)
-            self._note("stopped" if self._result.stopped else "done")
+            with self._database.write() as tx:
+                self._note(tx, "stopped" if self._result.stopped else "done")
+        except leases.FencedError:
+            raise AlreadyRunningError("another resync or repair took over while this one slept") from None
         finally:
             keeper.end()
             with self._database.write() as tx:
@@ -212,34 +217,18 @@ class _Resync:
     def _begin(self, resume: str | None, actor: str, now: int) -> None:
         with self._database.write() as tx:
             if resume is not None:
-                self._restore(tx, resume)
+                asked, self._after = resync_runs.restored(tx, resume, self._destination.name)
+                self._filters = Filters.unpacked(asked)
+                self._result.run = resume
             else:
                 self._result.run = secrets.token_hex(6)
                 create_ledger(tx, SYSTEM)
                 facts = {"operation": "resync", "destination": self._destination.name, "actor": actor,
                          "run": self._result.run, "only": self._filters.only.value}  # fmt: skip
                 append(tx, SYSTEM, [Record(Kind.OPERATION, now, facts, {})], now)
-        self._note("running")
+            self._note(tx, "running")
         log.info("resync.started", destination=self._destination.name, run=self._result.run)
         self._tell()
-
-    def _restore(self, tx: Connection, name: str) -> None:
-        row = run(tx, "SELECT * FROM resync WHERE run = ? AND destination = ?", [name, self._destination.name]).first()
-        if row is None:
-            raise LookupError("there is no such run of this destination")
-        stored = orjson.loads(row.filters)
-        self._filters = Filters(**stored | {
-            "only": Only(stored["only"]),
-            "conversations": tuple(stored["conversations"]) if stored["conversations"] is not None else None,
-            "entry": tuple(stored["entry"]) if stored["entry"] is not None else None,
-        })  # fmt: skip
-        self._result.run, self._after = name, (row.organization, row.lane, row.pos)
-
-    def _note(self, state: str) -> None:
-        filters = orjson.dumps(asdict(self._filters))
-        with self._database.write() as tx:
-            row = (self._result.run, self._destination.name, filters, *self._after, state, database_now(tx))
-            upsert(tx, resync_table, [row])
 
     def _pages(self) -> Iterator[list[Entry]]:
         """Yield matching entries, each page of one lane of one ledger, in order."""
@@ -319,24 +308,46 @@ class _Resync:
         return 0 if (organization, lane) > self._after[:2] else _NOTHING
 
     def _refused(self) -> Iterator[list[Entry]]:
+        name, organization, code = self._destination.name, self._filters.organization, self._filters.code
         with self._database.read() as tx:
-            asides = receipts.asides(tx, destination=self._destination.name, organization=self._filters.organization,
-                                     state="refused", limit=1_000_000)  # fmt: skip
-        positions: dict[tuple[str, str], list[int]] = {}
-        for letter in asides:
-            if self._filters.code in (None, letter.code):
-                positions.setdefault((letter.organization, letter.lane), []).append(letter.pos)
-        yield from self._at(positions)
+            known = receipts.causes(tx, destination=name, organization=organization)
+        self._result.total = sum(cause.entries for cause in known if code in (None, cause.code))
+        after = (self._after[0], name, *self._after[1:])
+        while True:
+            with self._database.read() as tx:
+                letters = receipts.asides(tx, destination=name, organization=organization, state="refused", code=code,
+                                          after=after, limit=self._page)  # fmt: skip
+            if not letters:
+                return
+            after = letters[-1][:4]
+            for (ledger, lane), some in groupby(letters, key=lambda letter: (letter.organization, letter.lane)):
+                yield from self._read(ledger, lane, [letter.pos for letter in some])
 
     def _differing(self) -> Iterator[list[Entry]]:
-        found = self._found or reconcile(
-            self._database, self._destination, organization=self._filters.organization, most=1_000_000,
-            stop=self._stop,
-        )  # fmt: skip
-        any_ = self._filters.only is Only.DIFFERING
-        wanted = [d for d in found.differences if any_ or d.problem.value == self._filters.only.value]
-        self._result.differences = {d.problem.value: found.count(d.problem) for d in found.differences}
-        yield from self._at(to_repair(wanted))
+        """Bring what differs, range by range as it is read back; what an earlier run mended differs no more."""
+        only = self._filters.only.value
+        wanted = _MENDABLE if self._filters.only is Only.DIFFERING else [one for one in _MENDABLE if one.value == only]
+        told = self._found.differences if self._found is not None else self._read_back()
+        for (ledger, lane), some in groupby(told, key=lambda difference: (difference.organization, difference.lane)):
+            positions = self._positions(some, wanted)
+            while page := list(islice(positions, self._page)):
+                self._result.total += len(page)
+                yield from self._read(ledger, lane, sorted(set(page)))
+
+    def _positions(self, told: Iterable[Difference], wanted: Collection[Problem]) -> Iterator[int]:
+        counts = self._result.differences
+        for one in told:
+            counts[one.problem.value] = counts.get(one.problem.value, 0) + 1
+            if one.problem in wanted:
+                yield one.pos
+
+    def _read_back(self) -> Iterator[Difference]:
+        with self._database.read() as tx:
+            names = self._ledgers(tx)
+        for name in names:
+            yield from differences(
+                self._database, self._destination, name, Reconciled(self._destination.name), self._stop
+            )  # fmt: skip
 
     def _at(self, positions: dict[tuple[str, str], list[int]]) -> Iterator[list[Entry]]:
         left = {
@@ -345,11 +356,14 @@ class _Resync:
         self._result.total = sum(map(len, left.values()))
         for (organization, lane), wanted in left.items():
             for at in range(0, len(wanted), self._page):
-                with self._database.read() as tx:
-                    page = read_positions(tx, organization, lane, wanted[at : at + self._page])
-                self._result.seen += len(page)
-                if chosen := [entry for entry in page if self._filters.match(entry)]:
-                    yield chosen
+                yield from self._read(organization, lane, wanted[at : at + self._page])
+
+    def _read(self, organization: str, lane: str, positions: Sequence[int]) -> Iterator[list[Entry]]:
+        with self._database.read() as tx:
+            page = read_positions(tx, organization, lane, positions)
+        self._result.seen += len(page)
+        if chosen := [entry for entry in page if self._filters.match(entry)]:
+            yield chosen
 
     def _push_page(self, page: list[Entry], keeper: Keeper) -> None:
         """Push a page under the ledger's lease; what is owed by then goes first, so that no STOP waits for us."""
@@ -372,8 +386,14 @@ class _Resync:
         self._result.matched += len(page)
         self._result.calls += len(batches)
         self._after = (organization, lane, page[-1].pos)
-        self._note("running")
+        with self._database.write() as tx:
+            self._note(tx, "running")
         self._tell()
+
+    def _note(self, tx: Connection, state: str) -> None:
+        """Note how far it is; FencedError where it slept past its right, and another is at work."""
+        leases.fence(tx, self._right)
+        resync_runs.note(tx, self._result.run, self._destination.name, self._filters.packed(), self._after, state)
 
     def _tell(self) -> None:
         if self._progress is not None:
@@ -429,33 +449,3 @@ class _Resync:
                 return lease
             # Not by the event: once that is set, waiting for it is no waiting.
             time.sleep(0.05)
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A run as it is kept."""
-
-    run: str
-    destination: str
-    #: running (or killed at it), stopped, done.
-    state: str
-    started_at: int
-    only: str
-
-
-def runs(tx: Connection, limit: int = 20) -> list[Run]:
-    """Return runs, the newest first."""
-    return _runs(tx, "1 = 1 ORDER BY started_at DESC, run LIMIT ?", [limit])
-
-
-def find_run(tx: Connection, name: str) -> Run | None:
-    """Return a run by its name, None where there is none."""
-    return next(iter(_runs(tx, "run = ?", [name])), None)
-
-
-def _runs(tx: Connection, where: str, parameters: Sequence[object]) -> list[Run]:
-    sql = f"SELECT run, destination, state, started_at, filters FROM resync WHERE {where}"
-    return [
-        Run(row.run, row.destination, row.state, row.started_at, orjson.loads(row.filters)["only"])
-        for row in run(tx, sql, parameters)
-    ]

@@ -1,26 +1,28 @@
 """`assent sync`: everything that is owed now, once, destinations side by side; waits for others at work."""
 
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from consent.database import Database, DatabaseError, explain
-from consent.ledger import ledgers
-from sync import leases, receipts
+from sync import leases
 from sync.delivery import End, Rules, Tenure, deliver
 from sync.destinations import Destination, State, register, standing, wake_suspended
+from sync.late import END, START, Place
 from sync.leases import Keeper
-from sync.owed import aside_counts, owed, owed_everywhere, unclosed
+from sync.owed import aside_counts, owed_everywhere, with_something, with_waiting
 from sync.workers import holder_name, take
 
 log = structlog.get_logger()
 
 #: A destination that stayed away for so many ledgers in a row isn't asked to take the others.
 _AWAY_IN_A_ROW = 3
+#: How often somebody else's ledger is looked at again, where nothing else is to do.
+_OTHERS_SECONDS = 0.1
 
 
 @dataclass(slots=True)
@@ -77,12 +79,11 @@ def _sync_one(
         wake_suspended(database, destination.name, now_due=True)
         with database.read() as tx:
             state = standing(tx, destination.name)
-            names = [name for name in ledgers(tx) if destination.takes(name)]
         if state.state is State.PAUSED:
             synced.away, synced.code = True, "paused"
             synced.advice = f"paused by a person: run `assent destination resume {destination.name}`"
         else:
-            _sync_ledgers(database, destination, names, rules, keeper, stop, synced, progress)
+            _sync_ledgers(database, destination, rules, keeper, stop, synced, progress)
         with database.read() as tx:
             synced.owed = sum(share.count for share in owed_everywhere(tx, destination))
             counts = aside_counts(tx, destination.name)
@@ -97,52 +98,64 @@ def _sync_one(
 
 
 def _sync_ledgers(
-    database: Database, destination: Destination, names: Sequence[str], rules: Rules, keeper: Keeper,
-    stop: threading.Event, synced: Synced, progress: Callable[[str, Tenure], None] | None,
+    database: Database, destination: Destination, rules: Rules, keeper: Keeper, stop: threading.Event, synced: Synced,
+    progress: Callable[[str, Tenure], None] | None,
 ) -> None:  # fmt: skip
+    """Go round the ledgers, a turn each, until none is owed anything: no backlog holds up another ledger's STOP.
+
+    What is set aside is tried once; a ledger for which the destination stays away gets no second turn.
+    """
     holder, away = holder_name(), 0
-    for name in names:
-        tenure = _sync_ledger(database, destination, name, holder, rules, keeper, stop)
-        synced.settled += tenure.settled
-        away = away + 1 if tenure.end is End.AWAY and not tenure.settled else 0
-        if progress is not None:
-            progress(destination.name, tenure)
-        if tenure.recovered:
-            leases.hurry(database, destination.name)
-        if tenure.end in (End.AWAY, End.SUSPENDED):
-            synced.away, synced.code, synced.advice = True, tenure.code, tenure.advice
-        if tenure.end is End.SUSPENDED or away >= _AWAY_IN_A_ROW:
+    #: By ledger: up to where what is set aside was tried.
+    tried: dict[str, Place] = {}
+    given_up: set[str] = set()
+    while names := _with_work(database, destination, tried) - given_up:
+        worked = False
+        for name in sorted(names):
+            if stop.is_set():
+                return
+            lease = take(database, destination, name, holder, rules)
+            if lease is None:  # somebody is at work, or died at it: what they leave is ours
+                continue
+            worked = True
+            tenure = deliver(
+                database, destination, lease, keeper, rules, stop, everything_after=tried.get(name, START),
+                make_room=_turn(database, destination, {name, *given_up}, rules.slice_seconds),
+            )  # fmt: skip
+            tried[name] = tenure.tried_to
+            synced.settled += tenure.settled
+            away = away + 1 if tenure.end is End.AWAY and not tenure.settled else 0
+            if progress is not None:
+                progress(destination.name, tenure)
+            if tenure.recovered:
+                leases.hurry(database, destination.name)
+            if tenure.end in (End.AWAY, End.SUSPENDED):
+                synced.away, synced.code, synced.advice = True, tenure.code, tenure.advice
+                given_up.add(name)
+            if tenure.end is End.SUSPENDED or away >= _AWAY_IN_A_ROW:
+                return
+        if not worked and stop.wait(_OTHERS_SECONDS):
             return
 
 
-def _sync_ledger(
-    database: Database, destination: Destination, organization: str, holder: str, rules: Rules, keeper: Keeper,
-    stop: threading.Event,
-) -> Tenure:  # fmt: skip
-    total = Tenure()
-    first = True
-    while not stop.is_set():
+def _with_work(database: Database, destination: Destination, tried: Mapping[str, Place]) -> set[str]:
+    with database.read() as tx:
+        waiting = {name for name in with_waiting(tx, destination) if tried.get(name) != END}
+        return {*with_something(tx, destination), *waiting}
+
+
+def _turn(database: Database, destination: Destination, apart: Collection[str], seconds: float) -> Callable[[], bool]:
+    """Return what tells whether a turn is over: it lasted this long, and ledgers that don't stand `apart` wait."""
+    until = time.monotonic() + seconds
+
+    def is_over() -> bool:
+        nonlocal until
+        if time.monotonic() < until:
+            return False
         with database.read() as tx:
-            left = owed(tx, destination, organization)
-            to_close = unclosed(tx, destination, organization)
-            waiting = first and _waiting(tx, organization, destination.name)
-        if not (left.count or to_close or waiting):
-            return total
-        lease = take(database, destination, organization, holder, rules)
-        if lease is None:  # somebody is at work, or died at it: what they leave is ours
-            with database.read() as tx:
-                life = leases.seconds_left(tx, organization, destination.name)
-            stop.wait(min(max(life, 0.02), 0.25))
-            continue
-        tenure = deliver(database, destination, lease, keeper, rules, stop, everything=first)
-        first = False
-        total.settled += tenure.settled
-        total.recovered = total.recovered or tenure.recovered
-        total.end, total.code, total.advice = tenure.end, tenure.code, tenure.advice
-        if tenure.end in (End.AWAY, End.SUSPENDED, End.STOPPED):
-            return total
-    return total
+            if not set(with_something(tx, destination)).issubset(apart):
+                return True
+        until = time.monotonic() + seconds
+        return False
 
-
-def _waiting(tx: Connection, organization: str, destination: str) -> bool:
-    return bool(receipts.due(tx, organization, destination, until=None, never_after=0, limit=1))
+    return is_over

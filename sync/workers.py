@@ -27,6 +27,8 @@ log = structlog.get_logger()
 
 #: A ledger keeps its turn at least this long, however many others wait: turns cost a few statements.
 _SHORTEST_TURN = 0.05
+#: And at most this long where nobody waits: what became due behind its cursors is tried at the beginning of a turn.
+_LONGEST_TURN = 5.0
 #: A destination that was away for so many ledgers in a row is away: the others aren't tried before the next look.
 _AWAY_IN_A_ROW = 3
 #: Looking at all ledgers takes at most this share of a thread's time, however many they are.
@@ -108,6 +110,8 @@ class _Courier:
         self._bell = threading.Event()
         self._guard = threading.Lock()
         self._fresh: set[str] = set()
+        #: Fresh ones whose turn is next, and behind them those with a backlog.
+        self._first: deque[str] = deque()
         self._look_everywhere = True
         self._backlog: deque[str] = deque()
         self._next_look = 0.0
@@ -157,9 +161,11 @@ class _Courier:
         elif fresh:
             with self._database.read() as tx:
                 fresh = set(with_work(tx, self._destination, fresh))
-        for name in sorted(fresh):
-            self._work(name)
-        if self._backlog:
+        # One that has a backlog had a turn lately: the others have waited for longer.
+        self._first = deque(sorted(fresh, key=lambda name: (name in self._backlog, name)))
+        while self._first:
+            self._work(self._first.popleft())
+        if self._backlog and self._backlog[0] not in fresh:
             self._work(self._backlog.popleft())
 
     def _take_fresh(self) -> set[str]:
@@ -210,6 +216,8 @@ class _Courier:
             self._look_everywhere = True
         match tenure.end:
             case End.SLICE:
+                with self._guard:  # what was just said there is a part of its backlog
+                    self._fresh.discard(name)
                 if name not in self._backlog:
                     self._backlog.append(name)
             case End.AWAY:
@@ -222,11 +230,20 @@ class _Courier:
                 pass
 
     def _must_make_room(self, name: str, worked: float) -> bool:
-        """Tell whether others may go on: they wait in line, or were just written to."""
-        self.seen_at = time.monotonic()
+        """Tell whether others may go on: they were just written to, or wait in line."""
+        now = self.seen_at = time.monotonic()
         if worked < _SHORTEST_TURN:
             return False
-        return bool(self._fresh - {name}) or worked > self._rules.slice_seconds
+        if self._fresh - {name} or any(other != name for other in self._first):
+            return True
+        if worked < self._rules.slice_seconds:
+            return False
+        if now >= self._next_look:
+            if not self._open_for_work():
+                return True
+            self._look()
+        # The end of a turn waits for what is in flight: where nobody else is owed anything, that would be for nothing.
+        return worked > _LONGEST_TURN or any(other != name for other in self._backlog)
 
     def _open_for_work(self) -> bool:
         wake_due = False

@@ -74,9 +74,9 @@ def verify(
             raise Problem(Exit.USAGE, "a proof is verified by itself: name FILE, or --ledger and --archive")
         _verify_proof(file, key, as_json)
         return
-    from jobs.verifying import verify_archive, verify_ledgers
+    from jobs.verifying import Verified, verify_archive, verify_ledgers
 
-    found = []
+    found: list[Verified] = []
     store = None
     if archive is not None:
         from jobs.archives import archive_at

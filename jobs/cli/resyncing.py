@@ -283,7 +283,7 @@ def _how_it_ended(one: dict[str, Any], dry_run: bool) -> str:
 def _print_runs(config: Any, as_json: bool) -> None:
     from consent.canonical import timestamp
     from jobs.build import assembled
-    from sync.resync import runs
+    from sync.resync_runs import runs
 
     with assembled(config, only_reads=True) as parts, parts.database.read() as tx:
         found = [asdict(one) | {"started_at": timestamp(one.started_at)} for one in runs(tx)]
@@ -296,7 +296,7 @@ def _print_runs(config: Any, as_json: bool) -> None:
 
 def _destination_of(parts: Any, run: str, name: str | None) -> str:
     """Return the destination of a run, which is the one that is meant."""
-    from sync.resync import find_run
+    from sync.resync_runs import find_run
 
     with parts.database.read() as tx:
         found = find_run(tx, run)

@@ -85,7 +85,7 @@ def check_all(parts: Parts, archive: Path) -> Checked:
                 destination.name, row["owed"], row["delivered"], row["refused"], _agreeing(found), how, problems
             )
         )
-    return Checked(verify_ledgers(parts.database), checked, _a_stop(parts.database), package())
+    return Checked(list(verify_ledgers(parts.database)), checked, _a_stop(parts.database), package())
 
 
 def _agreeing(found: Reconciled) -> int:

@@ -53,6 +53,7 @@ class Told:
         return (
             f"{mark} seed {self.seed} {self.kind:10} {self.seconds:5.1f} s {size}"
             f"  {found}  [{'; '.join(self.faults)}]{''.join(f' !! {one}' for one in self.wrong)}"
+            f"{'' if self.holds else f' !! kept in {self.folder}'}"
         )
 
 
@@ -89,6 +90,8 @@ def play(stage: Stage, seed: int, *, meddle: Callable[[World], None] | None = No
     told.seconds = time.monotonic() - started
     if told.holds:
         shutil.rmtree(told.folder)
+    else:
+        stage.keeps = True
     return told
 
 

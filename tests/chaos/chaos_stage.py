@@ -80,6 +80,8 @@ class Stage:
         self, folder: Path, postgres_url: Callable[[str], str], postgres_socket: Path, stack: ExitStack
     ) -> None:
         self.folder, self._postgres_url = folder, postgres_url
+        #: True once a broken schedule left its folder there for whoever looks into it.
+        self.keeps = False
         self.nursery = Nursery(stack, folder / "nursery.log")
         self.salesforce = self._start_salesforce(stack)
         self.control = Control(self.salesforce["control_url"])
@@ -149,10 +151,18 @@ class Stage:
 
 @contextmanager
 def stage(postgres_url: Callable[[str], str], postgres_socket: Path) -> Iterator[Stage]:
-    """Start everything that schedules share; ended, with its folder, at the end."""
+    """Start everything that schedules share; ended at the end, and its folder removed but for what a schedule kept."""
+    folder = Path(tempfile.mkdtemp(prefix="assent-chaos-"))
+    at: Stage | None = None
+
+    def tidy() -> None:
+        if at is None or not at.keeps:
+            shutil.rmtree(folder)
+
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="assent-chaos-")))
-        yield Stage(folder, postgres_url, postgres_socket, stack)
+        stack.callback(tidy)  # when all that writes there has ended
+        at = Stage(folder, postgres_url, postgres_socket, stack)
+        yield at
 
 
 @contextmanager

@@ -32,3 +32,7 @@ def test_the_auditor_of_a_schedule_sees_what_was_lost_doubled_or_changed(place):
     told = play(place, 103, meddle=meddle)
 
     assert (told.lost > 0, told.changed >= 2, told.holds) == (True, True, False)
+    # Whoever looks into it finds its logs, settings, database and archive.
+    assert (told.folder / "settings.toml").exists()
+    assert told.line().endswith(f"kept in {told.folder}")
+    place.keeps = False

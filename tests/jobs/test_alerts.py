@@ -227,12 +227,12 @@ def test_drift_and_tampering_are_told_and_are_over_when_another_look_finds_all_w
     change(database, body.replace(b"sms", b"mms", 1))
 
     compare_all(database, [to], threading.Event())
-    verify_all(database)
+    verify_all(database, threading.Event())
     look()
     change(database, body)
     resync(database, to, Filters(only=Only.MISSING), rules(), actor="ann", now=NOON)
     compare_all(database, [to], threading.Event())
-    verify_all(database)
+    verify_all(database, threading.Event())
     look()
 
     assert sorted(hook.told[:2]) == [("alert.started", "drift", "memory"), ("alert.started", "tamper", "ledger acme")]

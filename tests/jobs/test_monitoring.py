@@ -45,7 +45,7 @@ def exported(database, database_url, tmp_path):
     suspend(database, to.name, "forbidden", "Rotate the key.")
     to.connector.__class__ = Metering
     Watch(parts, list).look(threading.Event())
-    verify_all(database)
+    verify_all(database, threading.Event())
     runs = Jobs(parts.database, chores(parts, lambda: None, lambda _: None))
     told = metrics_of(parts, runs)().decode()
     runs.end(20)

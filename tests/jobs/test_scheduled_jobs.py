@@ -71,8 +71,8 @@ def test_of_several_processes_one_at_a_time_does_a_job_and_none_again_what_was_j
     first.wake("reconcile")
     wait_for(lambda: work.began == 1)
     second.wake("reconcile")
-    with alone(database, "reconcile") as right:
-        assert not right
+    with alone(database, "reconcile") as lost:
+        assert lost is None
     work.gate.set()
     wait_for(lambda: first.told()["reconcile"].succeeded == 1)
     second.wake("reconcile")
