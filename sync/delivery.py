@@ -33,6 +33,8 @@ log = structlog.get_logger()
 
 #: Entries that are read at one time where batches are smaller: a query costs as much as a hundred of them.
 _READ = 1_000
+#: Batches of a lane that are kept until the first of them is settled, by those that go at one time.
+_AHEAD = 2
 #: A head is looked at again at least this often, so that a STOP overtakes the backlog that is being worked.
 _HEAD_SECONDS = 0.05
 
@@ -205,10 +207,9 @@ class _Delivery:
                     self._fill(pool)
                 except Exception as error:  # what is in flight is settled first, then this counts
                     trouble = error
-            in_flight = [push.answer for lane in self._lanes for push in lane.pushes]
-            if not in_flight:
+            if not any(lane.pushes for lane in self._lanes):
                 break
-            wait(in_flight, return_when=FIRST_COMPLETED, timeout=_HEAD_SECONDS)
+            self._wait()
             for lane in self._lanes:
                 try:
                     self._settle_done(lane)
@@ -220,6 +221,15 @@ class _Delivery:
         if trouble is not None:
             raise trouble
 
+    def _wait(self) -> None:
+        """Wait until a batch can be settled, or another begun."""
+        if not any(lane.pushes and lane.pushes[0].answer.done() for lane in self._lanes):
+            # Those that were answered before the first of their lane aren't waited for: they would end it at once.
+            wait(self._under_way(), return_when=FIRST_COMPLETED, timeout=_HEAD_SECONDS)
+
+    def _under_way(self) -> list[Future[Sequence[Outcome]]]:
+        return [push.answer for lane in self._lanes for push in lane.pushes if not push.answer.done()]
+
     def _fill(self, pool: Executor | None) -> None:
         """Start pushes while there is room; the consent lane always finds a place."""
         now = time.monotonic()
@@ -227,10 +237,11 @@ class _Delivery:
             with self._database.read() as tx:
                 self._head = newest_head(tx, self._lease.organization)
             self._looked = now
-        busy = sum(len(lane.pushes) for lane in self._lanes)
+        busy = len(self._under_way())
         for lane in self._lanes:
             kept_free = 1 if lane is not self._lanes[0] and self._capacity.in_flight > 1 else 0
-            most = 1 if self._capacity.ordered else self._capacity.in_flight
+            # What was answered out of turn keeps nobody from going on, as long as it isn't too much to remember.
+            most = 1 if self._capacity.ordered else _AHEAD * self._capacity.in_flight
             while lane.ahead < self._size(lane) and len(lane.pushes) < most:
                 if busy >= self._capacity.in_flight - kept_free:
                     break

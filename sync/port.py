@@ -7,7 +7,7 @@ and from several threads; the entry's id is the idempotency key, so that a repea
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from consent.entry import Entry
 
@@ -23,8 +23,7 @@ class Batch:
     late: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """The destination's proof that it holds an entry."""
 
     #: The remote's own name for it: a Salesforce id, a segment's name.

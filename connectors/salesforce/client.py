@@ -23,6 +23,7 @@ from connectors.salesforce.transport import failed_to_reach
 from sync.port import Budget, SuspendedError, TransientError
 
 _RECORD_ID = re.compile(r"[a-zA-Z0-9]{15}(?:[a-zA-Z0-9]{3})?")
+_RECORD_IDS = re.compile(f"{_RECORD_ID.pattern}(?:,{_RECORD_ID.pattern})*")
 _QUOTA_HOUR = 3600
 # Seconds are ridden out here; what takes longer is sync's to wait for.
 _ATTEMPTS = 3
@@ -72,7 +73,7 @@ class SalesforceClient:
         if not isinstance(results, list) or len(results) != len(records):
             # Which answer belongs to which record can't be told: all of them are asked again.
             raise TransientError("unmatched_answer", "Salesforce answered for other records than it was sent")
-        return [_answer(result) for result in results]
+        return _all_taken(results) or [_answer(result) for result in results]
 
     def query(self, soql: str) -> Iterator[dict[str, Any]]:
         """Yield a query's records, page by page; one API call a page."""
@@ -184,6 +185,15 @@ def _error_of(fault: Fault, retry_after: float | None) -> Exception:
             return suspension(fault, retry_after)
         case _:
             return RejectedError(fault)
+
+
+def _all_taken(results: list[Any]) -> list[str | Fault] | None:
+    """Return the rows' Salesforce ids where every one of them has one: most calls end so."""
+    try:
+        ids: list[str | Fault] = [result["id"] for result in results if result["success"] is True]
+        return ids if len(ids) == len(results) and _RECORD_IDS.fullmatch(",".join(map(str, ids))) else None
+    except (KeyError, TypeError):
+        return None
 
 
 def _answer(result: Any) -> str | Fault:

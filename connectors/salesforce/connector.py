@@ -4,6 +4,7 @@ import random
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import takewhile
 
 import orjson
 import structlog
@@ -135,13 +136,8 @@ class SalesforceConnector:
             except (TransientError, SuspendedError):
                 break  # what the others were told counts; these are delayed
         _raise_suspension(list(answers.values()))
-        outcomes: list[Outcome] = []
-        for row in rows:
-            answer = answers.get(row.key)
-            if answer is None:
-                break
-            outcomes.append(_outcome(answer, row))
-        return outcomes
+        answered = takewhile(lambda row: row.key in answers, rows)
+        return [_outcome(answers[row.key], row) for row in answered]
 
     def _upsert(self, rows: list[Row], *, urgent: bool) -> dict[str, str | Fault]:
         """Upsert rows, halving what is turned down as a whole, and return the answers by entry id.

@@ -117,11 +117,6 @@ _RUN_TYPE = {"type": RUN_OBJECT}
 _FACTS_BY_NAME: Mapping[str, tuple[str, int]] = MappingProxyType(
     {field.source or "": (field.name, field.length) for field in FACT_FIELDS}
 )
-# By the name of the value: the field, and whether that is of one line.
-_PERSONAL: Mapping[str, tuple[str, bool]] = MappingProxyType(
-    {field.source or "": (field.name, field.type is LINE) for field in PERSONAL_FIELDS}
-)
-
 # A query that selects two Long Text Areas gets 200 records a page instead of 2,000 (SOQL and SOSL Reference, "Change
 # the Batch Size in Queries"). So a digest is made of two halves: one over all that a query with a single Long Text
 # Area can read, the text among it, and one over the other Long Text Areas. Each is over JSON in the order of these
@@ -131,7 +126,10 @@ _STORED = (*HEAD_FIELDS, *sorted(PERSONAL_FIELDS, key=lambda field: str(field.so
            *sorted(FACT_FIELDS, key=lambda field: str(field.source)), FACTS)  # fmt: skip
 SWIFT_FIELDS = tuple(field for field in _STORED if field.type is not PARAGRAPH or field.name == _TEXT)
 SLOW_FIELDS = tuple(field for field in _STORED if field.type is PARAGRAPH and field.name != _TEXT)
-_SLOW_PERSONAL = frozenset(field.name for field in SLOW_FIELDS) - {FACTS.name}
+# By the name of the value: the field, whether that is of one line, and whether it is a slow one.
+_PERSONAL: Mapping[str, tuple[str, bool, bool]] = {
+    field.source or "": (field.name, field.type is LINE, field in SLOW_FIELDS) for field in PERSONAL_FIELDS
+}
 _HALF = 8  # bytes
 # Of each: its name, its type, whether that is a text.
 _SWIFT, _SLOW = (
@@ -158,7 +156,7 @@ def row_of(entry: Entry, portal_url: str | None = None, *, whole: bool = False) 
     # This runs once for each record that leaves: what could be a call of its own is written out here and below.
     key, facts = entry_id(entry.organization, entry.seq), entry.facts()
     values = orjson.loads(entry.values) if entry.values else {}
-    swift = _head(entry, key)
+    swift: dict[str, Any] = {}
     slow: dict[str, Any] = {}  # these two as Salesforce will keep them
     sent: dict[str, Any] = {}  # and what is sent in another form
     _add_personal(values, swift, slow, sent)
@@ -166,7 +164,9 @@ def row_of(entry: Entry, portal_url: str | None = None, *, whole: bool = False) 
         body = entry.body.decode()
         # Canonical JSON escapes all controls of ASCII but one, and begins and ends with a brace.
         slow[FACTS.name] = body if body.isascii() and "\x7f" not in body else paragraph(body)
-    swift_json, slow_json = orjson.dumps(swift)[:-1] + _members(facts, values) + b"}", orjson.dumps(slow)
+    personal = orjson.dumps(swift)[1:-1]
+    swift_json = b"{%b%b%b%b}" % (_head(entry, key), b"," if personal else b"", personal, _members(facts, values))
+    slow_json = orjson.dumps(slow)
     if whole or entry.values is None:
         sent |= _emptied({**orjson.loads(swift_json), **slow, **sent}.keys(), facts, whole=whole)
     link = b""
@@ -212,36 +212,32 @@ def fits(text: str, length: int) -> bool:
     return len(text) * 2 <= length or (len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2) <= length
 
 
-def _head(entry: Entry, key: str) -> dict[str, Any]:
+def _head(entry: Entry, key: str) -> bytes:
+    """Return the JSON members of what every entry has; its words are plain ASCII with nothing to escape."""
     occurred, occurred_exactly = _times(entry.occurred_at)
     recorded, recorded_exactly = _times(entry.recorded_at)
-    head: dict[str, Any] = {
-        ENTRY_KEY: key,
-        "Organization__c": entry.organization,
-        "Seq__c": entry.seq,
-        "Lane__c": entry.lane,
-        "Pos__c": entry.pos,
-        "Kind__c": entry.kind,
+    head = (
+        f'"{ENTRY_KEY}":"{key}","Organization__c":"{entry.organization}","Seq__c":{entry.seq}'
+        f',"Lane__c":"{entry.lane}","Pos__c":{entry.pos},"Kind__c":"{entry.kind}"'
         # Sent without their fractions: an org that rounds instead of cutting them would else be a second off.
-        "Occurred_At__c": occurred,
-        "Occurred_At_Exact__c": occurred_exactly,
-        "Recorded_At__c": recorded,
-        "Recorded_At_Exact__c": recorded_exactly,
-        "Leaf_Hash__c": entry.leaf.hex(),
-    }
+        f',"Occurred_At__c":"{occurred}","Occurred_At_Exact__c":"{occurred_exactly}"'
+        f',"Recorded_At__c":"{recorded}","Recorded_At_Exact__c":"{recorded_exactly}"'
+        f',"Leaf_Hash__c":"{entry.leaf.hex()}"'
+    )
     if entry.conversation is not None:
-        head["Conversation__c"] = entry.conversation
+        head += f',"Conversation__c":"{entry.conversation}"'
     if entry.version is not None:
-        head["Version__c"] = entry.version
-    return head
+        head += f',"Version__c":{entry.version}'
+    return head.encode()
 
 
+@lru_cache(maxsize=1024)  # the entries of a commit share their times
 def _times(micros: int) -> tuple[str, str]:
     """Return a time in whole seconds, and exactly."""
     minutes, rest = divmod(micros, 60_000_000)
-    second, fraction = divmod(rest, 1_000_000)
-    start = f"{_minute(minutes)}{second:02d}."
-    return start + "000Z", f"{start}{fraction:06d}Z"
+    digits = f"{rest:08d}"  # seconds, and what is behind their point
+    start = f"{_minute(minutes)}{digits[:2]}."
+    return start + "000Z", f"{start}{digits[2:]}Z"
 
 
 @lru_cache(maxsize=1024)
@@ -254,32 +250,34 @@ def _add_personal(
     values: Mapping[str, Mapping[str, Any]], swift: dict[str, Any], slow: dict[str, Any], sent: dict[str, Any]
 ) -> None:
     for source, held in values.items():
-        if source not in _PERSONAL:
+        place = _PERSONAL.get(source)
+        if place is None:
             continue
-        name, is_line = _PERSONAL[source]
+        name, is_line, is_slow = place
         text = held["value"]
         if type(text) is not str:
             text = _text(text)
         # isprintable is false for every control, line end and blank but U+0020: most values are kept as they are.
         if text and text.isprintable() and text[0] != " " != text[-1]:
-            (slow if name in _SLOW_PERSONAL else swift)[name] = text
+            (slow if is_slow else swift)[name] = text
             continue
         kept = line(text) if is_line else paragraph(text)
         if kept is not None:
-            (slow if name in _SLOW_PERSONAL else swift)[name] = kept
+            (slow if is_slow else swift)[name] = kept
         if not is_line and kept != text:
             sent[name] = sendable(text)
 
 
 def _members(facts: Mapping[str, Any], values: Mapping[str, Mapping[str, Any]]) -> bytes:
     """Return the JSON members of the facts that have a field and something to say, a comma before each."""
-    parts = []
-    for source, fact in facts.items():
-        words = _WORDS.get(source)
-        if words is not None:
-            kind = type(fact)  # no booleans: True and 1 are one key
-            parts.append(words[fact] if kind is str or kind is int else _member(source, fact, values.get(source)))
-    return b"".join(parts)
+    return b"".join(
+        [
+            # No booleans among the words: True and 1 are one key.
+            words[fact] if type(fact) is str or type(fact) is int else _member(source, fact, values.get(source))
+            for source, fact in facts.items()
+            if (words := _WORDS.get(source)) is not None
+        ]
+    )
 
 
 def _member(source: str, fact: Any, held: Mapping[str, Any] | None) -> bytes:
@@ -310,7 +308,7 @@ class _Words(dict[str | int, bytes]):
         return member
 
 
-_WORDS: Mapping[str, _Words] = MappingProxyType({source: _Words(source) for source in _FACTS_BY_NAME})
+_WORDS: Mapping[str, _Words] = {source: _Words(source) for source in _FACTS_BY_NAME}
 
 
 def _kept(row: Mapping[str, Any], fields: Iterable[tuple[str, FieldType, bool]]) -> bytes:

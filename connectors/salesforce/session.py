@@ -7,6 +7,7 @@ from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
+import orjson
 import requests
 from requests.adapters import HTTPAdapter
 from requests.cookies import RequestsCookieJar
@@ -29,7 +30,7 @@ class SalesforceSession(requests.Session):
         self.verify = settings.ca_bundle or True
         self.adapters.clear()  # https only: a token never travels in clear
         # No retries of urllib3's own: it would repeat GET and not PATCH, and each delay has one owner.
-        self.mount("https://", HTTPAdapter(pool_connections=4, pool_maxsize=_CONNECTIONS, max_retries=0))
+        self.mount("https://", _Adapter(pool_connections=4, pool_maxsize=_CONNECTIONS, max_retries=0))
         # Salesforce sets cookies for browsers; eight threads need not keep them.
         self.cookies = RequestsCookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
         self._timeout = (settings.connect_timeout, settings.read_timeout)
@@ -57,6 +58,21 @@ class SalesforceSession(requests.Session):
         """Seconds that this thread's newest answer asked to wait, where it did."""
         seconds: float | None = getattr(self._seen, "retry_after", None)
         return seconds
+
+
+class _Adapter(HTTPAdapter):
+    """Answers whose JSON is read in half the time."""
+
+    def build_response(self, request: requests.PreparedRequest, answer: Any) -> requests.Response:
+        response = super().build_response(request, answer)
+        response.__class__ = _Answer
+        return response
+
+
+class _Answer(requests.Response):
+    def json(self, **_hooks: Any) -> Any:
+        """Read the body; ValueError where it is no JSON in UTF-8. Simple-salesforce's hooks for it are all empty."""
+        return orjson.loads(self.content)
 
 
 def read_retry_after(header: str | None) -> float | None:

@@ -1,5 +1,6 @@
 """Delivery: every entry is owed or held, whatever the destination does."""
 
+import threading
 import time
 from dataclasses import replace
 
@@ -384,6 +385,28 @@ def test_a_shorter_answer_with_several_in_flight_loses_nothing(acme, intake, in_
     deliver_all(acme, to)
 
     assert to.connector.ids() == ids(acme)
+    assert promised(acme, to) == set(ids(acme))
+
+
+def test_a_slow_batch_leaves_no_place_idle_for_those_behind_it(acme, intake):
+    to = destination(batch=1, in_flight=2)
+    intake.take([text("Hi", contact=at) for at in range(4)])
+    two_others = threading.Semaphore(0)
+    came: list[bool] = []
+
+    class Slow(MemoryConnector):
+        def push(self, batch):
+            if batch.lane == Lane.CONSENT and batch.entries[0].pos == 0:
+                came.append(two_others.acquire(timeout=10) and two_others.acquire(timeout=10))
+            elif batch.lane == Lane.CONSENT:
+                two_others.release()
+            return super().push(batch)
+
+    to.connector.__class__ = Slow
+
+    deliver_all(acme, to)
+
+    assert came == [True]
     assert promised(acme, to) == set(ids(acme))
 
 
