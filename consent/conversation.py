@@ -4,7 +4,7 @@ The state is the fold of the conversation's records, by `evolve` and nothing els
 records and folding them, and a replay of the ledger folds the same records and gets the same state.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from consent.kinds import Kind
@@ -38,7 +38,6 @@ class Conversation(NamedTuple):
     line: str
     contact: str
     group: Group
-    version: int = 0
     consent: Consent = Consent.NONE
     origin: Origin | None = None
     #: The last request that was shown, since the conversation was last at none.
@@ -52,11 +51,13 @@ class Conversation(NamedTuple):
     told: bool = False
     #: The decision in force: when, on the events' clock.
     decided_at: int | None = None
+    helped_at: int | None = None
+    # What a text changes stands last (`_after_message`).
+    version: int = 0
     #: Whether an employee's text was delivered since the opt-in.
     spoken: bool = False
     #: When the line's employee last wrote, whatever became of it.
     written_at: int | None = None
-    helped_at: int | None = None
     #: Versions of the steps whose texts are held, in order.
     held: tuple[int, ...] = ()
     #: Keyed tags of the contact's recent texts and when they were sent.
@@ -104,6 +105,9 @@ class Conversation(NamedTuple):
         )
 
 
+_FIRST_TOLD = Conversation._fields.index("version")
+
+
 def begin(
     id: str, organization: str, sub_organization: str | None, line: str, contact: str, group: Group,  # noqa: A002
     *, stopped_at: int | None = None,
@@ -120,23 +124,32 @@ def evolve(before: Conversation, kind: Kind, version: int, at: int, body: Mappin
     if "again" in body:
         # A STOP said again counts from its own time: what was sent before it comes too late.
         before = before._replace(decided_at=max(at, before.decided_at or at))
-    match kind:
-        case Kind.MESSAGE:
-            return _after_message(before, version, at, body)
-        case Kind.AUTO_MESSAGE:
-            return _after_auto_message(before, version, at, body)
-        case Kind.DECISION if body["before"] == body["after"]:
-            return _after_confirmation(before, version, at, body)
-        case Kind.DECISION:
-            return before._replace(
-                version=version, consent=Consent(body["after"]), origin=Origin(body["origin"]), decided_at=at,
-                unanswered=0, reminded_at=None, told=False, spoken=_has_spoken(before, body), held=(), waiting=(),
-            )  # fmt: skip
-        case Kind.REASSIGNMENT | Kind.DELIVERY if body.get("after") == Consent.NONE:
-            # What was shown or counted before no longer counts.
-            return Conversation(*before[:6], version=version)
-        case Kind.SETTING if "released" in body or "discarded" in body:
-            return before._replace(version=version, held=(), waiting=())
+    return _AFTER.get(kind, _after_any)(before, version, at, body)
+
+
+def _after_any(before: Conversation, version: int, _at: int, _body: Mapping[str, Any]) -> Conversation:
+    return before if version == before.version else before._replace(version=version)
+
+
+def _after_decision(before: Conversation, version: int, at: int, body: Mapping[str, Any]) -> Conversation:
+    if body["before"] == body["after"]:
+        return _after_confirmation(before, version, at, body)
+    return before._replace(
+        version=version, consent=Consent(body["after"]), origin=Origin(body["origin"]), decided_at=at,
+        unanswered=0, reminded_at=None, told=False, spoken=_has_spoken(before, body), held=(), waiting=(),
+    )  # fmt: skip
+
+
+def _after_report(before: Conversation, version: int, _at: int, body: Mapping[str, Any]) -> Conversation:
+    """What a new owner, or a request that can't be delivered, leaves: what was shown or counted no longer counts."""
+    if body.get("after") == _NONE:
+        return Conversation(*before[:6], version=version)
+    return before._replace(version=version)
+
+
+def _after_setting(before: Conversation, version: int, _at: int, body: Mapping[str, Any]) -> Conversation:
+    if "released" in body or "discarded" in body:
+        return before._replace(version=version, held=(), waiting=())
     return before._replace(version=version)
 
 
@@ -156,19 +169,20 @@ def _has_spoken(before: Conversation, body: Mapping[str, Any]) -> bool:
 
 
 def _after_message(before: Conversation, version: int, at: int, body: Mapping[str, Any]) -> Conversation:
-    verdict = body["verdict"]
+    spoken, written_at = before.spoken, before.written_at
+    held, recent, waiting = before.held, before.recent, before.waiting
     if body["sender"] == "employee":
-        written_at, waiting = max(at, before.written_at or at), before.waiting
+        spoken = spoken or body["verdict"] == "delivered"
+        written_at = at if written_at is None else max(at, written_at)
         if (until := body.get("release_until")) is not None:
             waiting = (*waiting, (version, until))
-        spoken = before.spoken or verdict == "delivered"
-        return before._replace(version=version, spoken=spoken, written_at=written_at, waiting=waiting)
-    held, recent = before.held, before.recent
-    if verdict == "held":
-        held = (*held, version)
-    if (tag := body.get("text_tag")) is not None:
-        recent = (*(one for one in recent if at - one[1] < DAY), (tag, at))[-_RECENT:]
-    return before._replace(version=version, held=held, recent=recent)
+    else:
+        if body["verdict"] == "held":
+            held = (*held, version)
+        if (tag := body.get("text_tag")) is not None:
+            recent = (*(one for one in recent if at - one[1] < DAY), (tag, at))[-_RECENT:]
+    # Five times as quick as `_replace`, and texts are most of what there is.
+    return Conversation._make((*before[:_FIRST_TOLD], version, spoken, written_at, held, recent, waiting))
 
 
 def _after_auto_message(before: Conversation, version: int, at: int, body: Mapping[str, Any]) -> Conversation:
@@ -194,3 +208,10 @@ def _after_auto_message(before: Conversation, version: int, at: int, body: Mappi
 
 def _stopped(conversation: Conversation, at: int) -> Conversation:
     return conversation._replace(consent=Consent.OPTED_OUT, origin=conversation.origin or Origin.MT, decided_at=at)
+
+
+_NONE = Consent.NONE
+_AFTER: Mapping[Kind, Callable[[Conversation, int, int, Mapping[str, Any]], Conversation]] = {
+    Kind.MESSAGE: _after_message, Kind.AUTO_MESSAGE: _after_auto_message, Kind.DECISION: _after_decision,
+    Kind.REASSIGNMENT: _after_report, Kind.DELIVERY: _after_report, Kind.SETTING: _after_setting,
+}  # fmt: skip

@@ -5,16 +5,28 @@ the state afterwards is the fold of those records. Time, ids and numbers are han
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from consent.conversation import DAY, Conversation
 from consent.policy import Policy
 from consent.replies import Heard as Said
 from consent.replies import Reading, read_reply
-from consent.rules import OPTED_OUT, RULES, RULES_DISCLAIMER, RULES_OFF, RULINGS, TEXTS, Case, Event, When
+from consent.rules import (
+    NONE,
+    OPTED_IN,
+    OPTED_OUT,
+    PENDING,
+    RULES,
+    RULES_DISCLAIMER,
+    RULES_OFF,
+    RULINGS,
+    TEXTS,
+    Case,
+    Event,
+    When,
+)
 from consent.step import Step
-from consent.values import Consent, Message, Mode, Origin, Record, Scope, Sender, Verdict
+from consent.values import Message, Mode, Origin, Record, Scope, Sender, Verdict
 
 #: Requests and reminders that reach a contact of one conversation in 24 h.
 MOST_REQUESTS = 3
@@ -31,6 +43,9 @@ _EVENTS = {
 _PROVIDED = {"STOP": Event.CARRIER, "START": Event.START, "HELP": Event.HELP}
 #: By these rulings a text decides nothing, whatever it says.
 _UNDOUBTED = frozenset((When.NO_NUMBER, When.LATE_ANSWER, When.LATE_TEXT, When.ECHO, When.REPEATED))
+# Looking a member up in its enum is a hundredth of a decision, so what each decision needs has a name of its own.
+_EMPLOYEE, _EMPLOYEE_TEXT, _TEXT, _STOP = Sender.EMPLOYEE, Event.EMPLOYEE, Event.TEXT, Event.STOP
+_ALWAYS, _ECHO, _OFF, _MT = When.ALWAYS, When.ECHO, Mode.OFF, Origin.MT
 _ANSWERS = frozenset((Event.YES, Event.STOP, Event.START, Event.CARRIER))
 _OPT_OUTS = frozenset((Event.STOP, Event.CARRIER))
 _SILENT = Reading(Said.TEXT, 10, None, "", False, False, "", False)
@@ -40,8 +55,7 @@ def _untagged(_text: str) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What one text meant."""
 
     conversation: Conversation
@@ -78,9 +92,12 @@ def decide(
         conversation = conversation._replace(decided_at=stopped_at)
     heard = _heard(conversation, message, policy, tag, group_stopped)
     case = _ruling(conversation, message, policy, heard) or _ruled(conversation, message, policy, heard)
+    closes = _closes(heard, policy, case)
+    if closes is not None and case.after is not OPTED_OUT:
+        facts["scope"] = closes.value  # no decision says how far it reaches: it was opted out here before
     step = Step(conversation, message, policy)
     _write(step, conversation, message, policy, heard, case, facts)
-    return Decision(step.conversation, tuple(step.records), _closes(heard, policy, case))
+    return Decision(step.conversation, tuple(step.records), closes)
 
 
 def close(
@@ -90,12 +107,12 @@ def close(
 
     `notify`: its employee hasn't been told of this opt-out yet.
     """
-    if conversation.consent is Consent.OPTED_OUT:
+    if conversation.consent is OPTED_OUT:
         return Decision(conversation, ())
     scope = decision.closes or Scope.ORG
     origin = conversation.origin or Origin.MT
     step = Step(conversation, message, policy)
-    step.decide(Consent.OPTED_OUT, origin, {"scope": scope.value, "elsewhere": decision.conversation.id})
+    step.decide(OPTED_OUT, origin, {"scope": scope.value, "elsewhere": decision.conversation.id})
     if notify:
         step.send(f"{origin.value}.rejected.employee")
     return Decision(step.conversation, tuple(step.records))
@@ -103,26 +120,26 @@ def close(
 
 def allowed(conversation: Conversation, policy: Policy) -> tuple[bool, str | None]:
     """Say whether an employee's text may go out in this conversation now, and if not, why."""
-    if conversation.consent is Consent.OPTED_OUT:
+    if conversation.consent is OPTED_OUT:
         return False, "opted_out"
-    if policy.mode is Mode.OFF or conversation.consent is Consent.OPTED_IN:
+    if policy.mode is Mode.OFF or conversation.consent is OPTED_IN:
         return True, None
-    if policy.mode is Mode.DISCLAIMER and conversation.consent is Consent.NONE:
+    if policy.mode is Mode.DISCLAIMER and conversation.consent is NONE:
         return True, None
-    return False, "pending" if conversation.consent is Consent.PENDING else "consent_required"
+    return False, "pending" if conversation.consent is PENDING else "consent_required"
 
 
 def _heard(
     conversation: Conversation, message: Message, policy: Policy, tag: Callable[[str], str], group_stopped: bool
 ) -> Heard:
-    if message.sender is Sender.EMPLOYEE:  # only the contact decides
-        return Heard(Event.EMPLOYEE, _SILENT, "", group_stopped)
+    if message.sender is _EMPLOYEE:  # only the contact decides
+        return Heard(_EMPLOYEE_TEXT, _SILENT, "", group_stopped)
     request = conversation.request
     reading = read_reply(message.text, policy.words(request))
     event = _EVENTS[reading.heard]
-    if event is not Event.STOP and (provided := message.provider.get("opt_out_type")) in _PROVIDED:
+    if event is not _STOP and (provided := message.provider.get("opt_out_type")) in _PROVIDED:
         event = _PROVIDED[provided]
-    tagged = tag(reading.normalized) if event is Event.TEXT and reading.normalized else ""
+    tagged = tag(reading.normalized) if event is _TEXT and reading.normalized else ""
     return Heard(event, reading, tagged, False)
 
 
@@ -132,7 +149,7 @@ def _ruling(conversation: Conversation, message: Message, policy: Policy, heard:
         if holds(conversation, message, policy, heard):
             if case.verdict is not None:
                 return case
-            through = conversation.consent is Consent.OPTED_IN or policy.mode is Mode.OFF
+            through = conversation.consent is OPTED_IN or policy.mode is _OFF
             verdict, reason = (Verdict.DELIVERED, None) if through else (Verdict.HELD, case.reason)
             return case._replace(verdict=verdict, reason=reason)
     return None
@@ -141,7 +158,7 @@ def _ruling(conversation: Conversation, message: Message, policy: Policy, heard:
 def _ruled(conversation: Conversation, message: Message, policy: Policy, heard: Heard) -> Case:
     """Return the case that the table of the mode has for this."""
     for case in _TABLES[policy.mode][conversation.consent, heard.event]:
-        if case.when is When.ALWAYS or _CONDITIONS[case.when](conversation, message, policy, heard):
+        if case.when is _ALWAYS or _CONDITIONS[case.when](conversation, message, policy, heard):
             return _capped(case, conversation, message) if case.autos else case
     raise LookupError(f"no case holds for {heard.event} in state {conversation.consent}")
 
@@ -173,7 +190,7 @@ def _request_due(conversation: Conversation, message: Message, _policy: Policy, 
 
 
 def _is_group_send(_conversation: Conversation, message: Message, policy: Policy, _heard: Heard) -> bool:
-    return len(message.recipients) > 1 and policy.mode is not Mode.OFF
+    return len(message.recipients) > 1 and policy.mode is not _OFF
 
 
 def _is_late_answer(conversation: Conversation, message: Message, _policy: Policy, heard: Heard) -> bool:
@@ -181,7 +198,7 @@ def _is_late_answer(conversation: Conversation, message: Message, _policy: Polic
     decided_at = conversation.decided_at
     if decided_at is None:
         return False
-    if conversation.consent is Consent.OPTED_OUT and heard.event in (Event.YES, Event.START):
+    if conversation.consent is OPTED_OUT and heard.event in (Event.YES, Event.START):
         return message.sent_at <= decided_at
     return message.sent_at < decided_at
 
@@ -221,11 +238,11 @@ _CONDITIONS: Mapping[When, Callable[[Conversation, Message, Policy, Heard], bool
     When.LATE_TEXT: _is_late_text,
     When.ECHO: _is_echo,
     When.REPEATED: _is_repeated,
-    When.CONFIRMED_AGAIN: lambda c, m, p, h: c.consent is Consent.OPTED_OUT and _is_confirmed(c, m, p, h),
+    When.CONFIRMED_AGAIN: lambda c, m, p, h: c.consent is OPTED_OUT and _is_confirmed(c, m, p, h),
     When.CONFIRMED: _is_confirmed,
     When.CARRIER_HELPS: lambda _c, m, p, _h: m.provider.get("opt_out_type") == "HELP" and p.mode is not Mode.OFF,
     When.MAYBE_REVOKED: lambda c, _m, p, h: (
-        h.reading.possible_revocation and c.consent is Consent.OPTED_OUT and p.mode is not Mode.OFF
+        h.reading.possible_revocation and c.consent is OPTED_OUT and p.mode is not Mode.OFF
     ),
 }
 #: What a condition can hold of at all, where that isn't every text: the others aren't asked.
@@ -243,11 +260,11 @@ _RULINGS = {
 
 
 def _closes(heard: Heard, policy: Policy, case: Case) -> Scope | None:
-    if heard.event is not Event.STOP or case.reason not in ("opted_out", "duplicate"):
+    if heard.event is not _STOP or case.reason not in ("opted_out", "duplicate"):
         return None
     if heard.reading.stop_all:
         return Scope.ORG
-    return policy.scope if policy.scope is not Scope.PAIR and case.after is Consent.OPTED_OUT else None
+    return policy.scope if policy.scope is not Scope.PAIR else None
 
 
 def _write(
@@ -257,19 +274,19 @@ def _write(
     """Write the records of one case: the text, the decision that it makes, the messages that go out."""
     after, origin = case.after or before.consent, case.origin or before.origin
     if origin is None and case.after is not None:
-        origin = Origin.MT
+        origin = _MT
     flags = message.flags + case.flags
-    if heard.reading.possible_revocation and case.when is not When.ECHO:
+    if heard.reading.possible_revocation and case.when is not _ECHO:
         flags += ("possible_revocation",)
-    if before.consent is Consent.OPTED_OUT and heard.event in _OPT_OUTS and case.when is not When.LATE_ANSWER:
-        facts["again"] = Consent.OPTED_OUT.value
+    if before.consent is OPTED_OUT and heard.event in _OPT_OUTS and case.when is not When.LATE_ANSWER:
+        facts["again"] = OPTED_OUT.value
     step.text(heard.reading, case, after, origin, flags, heard.tag, facts)
     if _is_doubtful(before, heard, case):
         step.open_review(heard.reading, after, origin)
-    if after is not before.consent and after in (Consent.OPTED_IN, Consent.OPTED_OUT):
-        step.decide(after, origin or Origin.MT, _how(case, heard, policy))
+    if after is not before.consent and after in (OPTED_IN, OPTED_OUT):
+        step.decide(after, origin or _MT, _how(case, heard, policy))
     for auto in case.autos:
-        key = f"{(origin or Origin.MT).value}{auto[1:]}" if auto.startswith("o.") else auto
+        key = f"{(origin or _MT).value}{auto[1:]}" if auto.startswith("o.") else auto
         step.send(key, reminder=case.row == "8")
 
 
@@ -277,7 +294,7 @@ def _is_doubtful(before: Conversation, heard: Heard, case: Case) -> bool:
     """Whether a person has to say if this text revoked: not where it decides nothing, or nothing is left to revoke."""
     if not heard.reading.possible_revocation or case.when in _UNDOUBTED:
         return False
-    return before.consent is not Consent.OPTED_OUT and case.after is not Consent.OPTED_OUT
+    return before.consent is not OPTED_OUT and case.after is not OPTED_OUT
 
 
 def _how(case: Case, heard: Heard, policy: Policy) -> dict[str, Any]:

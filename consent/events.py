@@ -194,9 +194,11 @@ def is_late(conversation: Conversation, event: Event) -> bool:
 
 
 def revoke_everywhere(event: Event) -> Record:
-    """Return the record of a revocation that finds no conversation: it holds for every line that has none yet."""
+    """Return the record of a revocation that finds no conversation: it holds for the lines of its scope to come."""
     facts = {"decision": Consent.OPTED_OUT.value, "before": Consent.NONE.value, "after": Consent.OPTED_OUT.value,
-             "origin": Origin.MT.value, "source": "admin", "scope": Scope.ORG.value}  # fmt: skip
+             "origin": Origin.MT.value, "source": "admin", "scope": (event.scope or Scope.ORG).value}  # fmt: skip
+    if event.sub_organization:
+        facts["sub_organization"] = event.sub_organization
     channel = (event.group or Group.TEXT).value
     return Record(
         Kind.DECISION, event.at, _facts(event) | facts | {"channel": channel}, _said(event) | {"contact": event.contact}

@@ -7,14 +7,16 @@ The rules see to it that nothing older than a decision in force is recorded as a
 instant STOP wins. What an import says of the time before is recorded without a change, and tells of that time only.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import NamedTuple
 
 import orjson
 from sqlalchemy import Connection
 
 from consent.canonical import entry_id
+from consent.contacts import find_stops, own_lines
 from consent.conversation import Conversation, begin
 from consent.conversations import find_standings
 from consent.database import run
@@ -23,6 +25,7 @@ from consent.entry import Entry
 from consent.kinds import Kind, Lane
 from consent.ledger import read_range
 from consent.organizations import lineage, organizations, read_policies
+from consent.owners import find_line
 from consent.policy import STRICTNESS, Policy
 from consent.tags import Tags
 from consent.values import Consent, Group, Mode, Origin, Scope
@@ -94,11 +97,12 @@ def consent_at(tx: Connection, tags: Tags, question: Question, at: int) -> list[
     where the contact stopped everything.
     """
     policies, modes = read_policies(tx, question.organization), _Modes(tx, question.organization)
-    stop = _stop_of_all(tx, tags, question)
+    question = _on_its_line(tx, tags, question)
+    stopped = cache(partial(_stops, tx, tags, question))
     moments = []
-    for told in _conversations(tx, tags, question, stop):
+    for told in _conversations(tx, tags, question, stopped(question.sub_organization)):
         organization = told.sub_organization or question.organization
-        began, first = _beginning(tx, question.organization, told, stop)
+        began, first = _beginning(tx, question.organization, told, stopped(told.sub_organization))
         changes = [*_changes(tx, question.organization, told), *([began] if began is not None else [])]
         last = _last(one for one in changes if one.occurred_at <= at)
         # A text may be dated before the settings that it was decided under: what decided about it counts.
@@ -115,15 +119,15 @@ def consent_at(tx: Connection, tags: Tags, question: Question, at: int) -> list[
 
 def gate(tx: Connection, tags: Tags, question: Question, policy: Policy) -> Said:
     """Say whether an employee's text may go out now on the line asked about, and what says so."""
-    question = question._replace(group=question.group or Group.TEXT)
-    [told] = _conversations(tx, tags, question, None)
-    stop = None if told.id else _stop_of_all(tx, tags, question)
-    if stop is not None:
-        told = _unbegun(question, told.group, stop)
+    question = _on_its_line(tx, tags, question._replace(group=question.group or Group.TEXT))
+    [told] = _conversations(tx, tags, question, [])
+    if not told.id:
+        told = _unbegun(question, told.group, _stops(tx, tags, question, told.sub_organization))
     changes = _changes(tx, question.organization, told)
     proof = next((one for one in changes if one.in_force and one.after is told.consent), None)
     if proof is None and told.consent is Consent.OPTED_OUT:
-        proof, _ = _beginning(tx, question.organization, told, stop or _stop_of_all(tx, tags, question))
+        stops = _stops(tx, tags, question, told.sub_organization)
+        proof, _ = _beginning(tx, question.organization, told, stops)
     return _judged(question.organization, told, policy, proof)
 
 
@@ -180,7 +184,15 @@ def _judged(organization: str, told: Conversation, policy: Policy, proof: _Chang
     return Said(may, reason, told.consent, told.origin, entry_id(organization, proof.seq) if proof else None)
 
 
-def _conversations(tx: Connection, tags: Tags, asked: Question, stop: _Change | None) -> list[Conversation]:
+def _on_its_line(tx: Connection, tags: Tags, asked: Question) -> Question:
+    """Return the question with the sub-organization that its line is registered in, where it names none."""
+    if asked.line is None or asked.sub_organization is not None:
+        return asked
+    line = find_line(tx, tags, asked.organization, asked.line)
+    return asked._replace(sub_organization=line.sub_organization) if line is not None and line.registered else asked
+
+
+def _conversations(tx: Connection, tags: Tags, asked: Question, stops: Sequence[_Change]) -> list[Conversation]:
     standings = find_standings(tx, tags, asked.organization, asked.contact, line=asked.line, group=asked.group)
     # Erasure takes the numbers out of the state; who asks knows them.
     found = [one.conversation._replace(contact=asked.contact) for one in standings]
@@ -188,16 +200,16 @@ def _conversations(tx: Connection, tags: Tags, asked: Question, stop: _Change | 
         # A sub-organization sees its own; a line has one owner, whoever asks.
         own = asked.sub_organization
         return [one for one in found if own is None or one.sub_organization == own]
-    wanted = [asked.group] if asked.group is not None else list(Group) if stop is not None else []
+    wanted = [asked.group] if asked.group is not None else list(Group) if stops else []
     met = {one.group for one in found}
-    return found + [_unbegun(asked, group, stop) for group in wanted if group not in met]
+    return found + [_unbegun(asked, group, stops) for group in wanted if group not in met]
 
 
-def _unbegun(asked: Question, group: Group, stop: _Change | None) -> Conversation:
+def _unbegun(asked: Question, group: Group, stops: Sequence[_Change]) -> Conversation:
     """Return a conversation that no text has begun yet."""
     return begin(
         "", asked.organization, asked.sub_organization, asked.line or "", asked.contact, group,
-        stopped_at=stop.occurred_at if stop is not None else None,
+        stopped_at=stops[0].occurred_at if stops else None,
     )  # fmt: skip
 
 
@@ -221,11 +233,11 @@ def _changes(tx: Connection, organization: str, told: Conversation) -> Iterator[
 
 
 def _beginning(
-    tx: Connection, organization: str, told: Conversation, stop: _Change | None
+    tx: Connection, organization: str, told: Conversation, stops: Sequence[_Change]
 ) -> tuple[_Change | None, int]:
     """Return the STOP of everything by which a conversation began opted out, if it did, and its first entry's seq."""
     if not told.id:
-        return stop, -1
+        return stops[0] if stops else None, -1
     sql = """SELECT seq, recorded_at, body FROM entry WHERE organization = ? AND conversation = ? AND version = 1
     ORDER BY seq LIMIT 1"""
     first = run(tx, sql, [organization, told.id]).first()
@@ -234,22 +246,26 @@ def _beginning(
     since = orjson.loads(first.body).get("stopped_at") if first.body else None
     if since is None:
         return None, first.seq
-    if stop is not None and stop.occurred_at == since:
-        return stop, first.seq
+    for stop in stops:
+        if stop.occurred_at == since:
+            return stop, first.seq
     # An earlier one than the newest, which is the one that is remembered: the first text tells of it.
     return _Change(since, first.recorded_at, first.seq, Consent.OPTED_OUT, Origin.MT), first.seq
 
 
-def _stop_of_all(tx: Connection, tags: Tags, asked: Question) -> _Change | None:
-    """Return the newest STOP of everything by a contact: lines that it has no conversation with begin opted out."""
-    sql = "SELECT stopped_at, stopped_seq FROM contact WHERE organization = ? AND contact_tag = ?"
-    row = run(tx, sql, [asked.organization, tags("contact", asked.contact)]).first()
-    if row is None:
-        return None
-    entry = _proof_of_stop(tx, asked.organization, row.stopped_seq, row.stopped_at)
-    if entry is None:
-        return _Change(row.stopped_at, row.stopped_at, row.stopped_seq, Consent.OPTED_OUT, Origin.MT)
-    return _Change(row.stopped_at, entry.recorded_at, entry.seq, Consent.OPTED_OUT, Origin.MT)
+def _stops(tx: Connection, tags: Tags, asked: Question, sub_organization: str | None) -> list[_Change]:
+    """Return what a contact stopped for the lines of a sub-organization to come, or for all of them; the newest first.
+
+    Lines that it has no conversation with begin opted out by it.
+    """
+    reach = own_lines(sub_organization)
+    stops = find_stops(tx, asked.organization, tags("contact", asked.contact), reach)
+    changes = []
+    for at, last in stops:
+        entry = _proof_of_stop(tx, asked.organization, last, at)
+        recorded_at, seq = (entry.recorded_at, entry.seq) if entry is not None else (at, last)
+        changes.append(_Change(at, recorded_at, seq, Consent.OPTED_OUT, Origin.MT))
+    return changes
 
 
 def _proof_of_stop(tx: Connection, organization: str, last: int, at: int) -> Entry | None:
@@ -260,8 +276,12 @@ def _proof_of_stop(tx: Connection, organization: str, last: int, at: int) -> Ent
             if entry.occurred_at != at:
                 return None
             facts = entry.facts()
-            decision = entry.kind == Kind.DECISION and facts.get("scope") == Scope.ORG and "elsewhere" not in facts
-            if decision or entry.kind == Kind.MESSAGE:  # the text alone, where everything was closed already
+            decided = entry.kind == Kind.DECISION and facts.get("scope") in _WIDE and "elsewhere" not in facts
+            if decided or entry.kind == Kind.MESSAGE:  # the text alone, where everything was closed already
                 return entry
         last = first - 1
     return None
+
+
+#: An opt-out of such a scope holds for lines to come.
+_WIDE = (Scope.ORG, Scope.SUB_ORG)

@@ -1,6 +1,6 @@
 """The registered lines: which employee has which line, written down whenever somebody changes it.
 
-A line that nobody registered is known by the last employee who texted from it (`consent.conversations`); registering
+A line that nobody registered is known by the last employee who texted from it (`consent.owners`); registering
 one says so beforehand, and for lines whose contacts write first.
 """
 
@@ -10,13 +10,14 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from consent.conversations import Line, Standings
 from consent.database import run
 from consent.entry import Entry
 from consent.events import Event, Happened, reassign_line
 from consent.kinds import Kind
 from consent.ledger import Appending, lock
 from consent.organizations import ForbiddenError, SettingError, read_policies
+from consent.owners import Line
+from consent.standings import Standings
 from consent.tags import Tags
 from consent.values import Record
 
@@ -53,7 +54,7 @@ def set_line(
         raise SettingError(f"an employee's id is 1 to {_LONGEST_ID} characters, the name 1 to {_LONGEST_NAME}")
     appending = Appending(tx, lock(tx, organization), now)
     standings = Standings(tx, organization, tags)
-    known = standings.line(line)
+    known = standings.owners.line(line)
     if known is not None and may_take is not None and not may_take(known.sub_organization):
         raise ForbiddenError("this line belongs to another organization: ask somebody who looks after both")
     another = known is not None and known.employee_id not in (None, employee_id)
@@ -66,7 +67,7 @@ def set_line(
     if another:
         _begin_anew(tx, appending, standings, registered, actor)
     appending.write()
-    standings.assign(registered)
+    standings.owners.assign(registered)
     standings.write()
     return Registered(registered, tuple(appending.entries))
 

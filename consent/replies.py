@@ -31,6 +31,7 @@ from consent.revocations import (
     floor_word,
     holds_revocation,
     is_revocation,
+    may_revoke,
     slipped_floor_word,
 )
 
@@ -75,8 +76,7 @@ LANGUAGE_WORDS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = M
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(NamedTuple):
     """The live words of one policy."""
 
     #: Words that say YES now: the request's own as shown, and the live ones.
@@ -118,20 +118,29 @@ class Reading(NamedTuple):
 
 def read_reply(text: str, words: Words) -> Reading:
     """Say what a contact's text says, given the words that are live. Takes any string, of any length."""
+    return _read_brief(text, words) if len(text) <= _BRIEF else _read(text, words)
+
+
+def _read(text: str, words: Words) -> Reading:
     lexicon = _lexicon(words)
     if len(text) <= _SHORT and text.isascii() and text.isprintable():
         # Most texts hold no word that any rule starts from: they are told apart before any work is done.
         sketch = text.encode().translate(_SKETCH, b"'`")
         tokens = sketch.split()
-        if len(tokens) > 1 and lexicon.sketches.isdisjoint(tokens) and not _SPACED.search(sketch):
-            return Reading(Heard.TEXT, 10, None, "", False, False, tidy(text.lower()), False)
+        if len(tokens) > 1 and lexicon.sketches.isdisjoint(tokens) and not _spelled_out(sketch, tokens):
+            return Reading(_TEXT, 10, None, "", False, False, tidy(text.replace("`", "'").lower()), False)
     said = plain(text)
     whole = tidy(said.folded)
     if is_reaction(text):
-        return Reading(Heard.TEXT, 10, None, "", False, False, whole, True)
-    forms = [said.folded, *disguises(said)]
+        return Reading(_TEXT, 10, None, "", False, False, whole, True)
+    forms = [_form(form, lexicon) for form in (said.folded, *disguises(said))]
     found = _heard(said, whole, forms, lexicon) or _flagged(text, said, forms, lexicon)
     return Reading(found.heard, found.tier, found.word, found.by, found.tier == 9, found.stop_all, whole, False)
+
+
+#: Half of all replies are a word or an emoji ("ok", "thanks"), and the same ones.
+_BRIEF = 12
+_read_brief = lru_cache(maxsize=4096)(_read)
 
 
 class _Found(NamedTuple):
@@ -155,6 +164,8 @@ class _Form(NamedTuple):
     text: str
     tokens: list[str]
     units: list[_Unit] | None
+    #: It holds a word that a rule starts from, or is one word.
+    telling: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +174,8 @@ class _Lexicon:
 
     yes: frozenset[str]
     stop: frozenset[str]
-    help: frozenset[str]
+    #: Words of the other sorts that are a whole text: HELP, START, NO.
+    others: Mapping[str, Heard]
     phrases: Mapping[str, tuple[tuple[list[str], _Unit], ...]]
     #: A text without any of these is chat, unless it is one word.
     triggers: frozenset[str]
@@ -171,6 +183,7 @@ class _Lexicon:
     sketches: frozenset[bytes]
 
 
+_TEXT = Heard.TEXT
 _OUT, _IN, _NO, _FILL = "out", "in", "no", "filler"
 _SHORT = 2000
 
@@ -188,29 +201,34 @@ _SKETCH: Final = bytes(
     ord(chr(code).lower().translate(str.maketrans("01i5", "olls"))) if chr(code).isalnum() else 0x20
     for code in range(256)
 )
+_SPELLED = 3
 _SPACED = re.compile(rb"(?:^| )[a-z0-9] {1,3}[a-z0-9](?: |$)")
 _REACTIONS = frozenset(
     ["liked", "loved", "disliked", "laughed", "emphasized", "emphasised", "questioned", "reacted", "removed"]
 )
 
 
-def _heard(said: Plain, whole: str, forms: list[str], lexicon: _Lexicon) -> _Found | None:
+def _spelled_out(sketch: bytes, tokens: list[bytes]) -> bool:
+    return [*map(len, tokens)].count(1) >= _SPELLED and _SPACED.search(sketch) is not None
+
+
+def _form(text: str, lexicon: _Lexicon) -> _Form:
+    tokens = tokens_of(text)
+    telling = len(tokens) == 1 or not lexicon.triggers.isdisjoint(tokens)
+    return _Form(text, tokens, _units(tokens, lexicon) if telling else None, telling)
+
+
+def _heard(said: Plain, whole: str, forms: list[_Form], lexicon: _Lexicon) -> _Found | None:
     """Read tiers 1 to 8."""
-    unsure = said.shortened or said.only_quoted or _DOUBT.search(said.folded)
-    if whole in lexicon.yes and not unsure:
+    if whole in lexicon.yes and not (said.shortened or said.only_quoted or _DOUBT.search(said.folded)):
         return _Found(Heard.YES, 1, whole, "keyword")
     for form in forms:
-        bare = whole if form is said.folded else tidy(form)
+        bare = whole if form is forms[0] else tidy(form.text)
         if bare in lexicon.stop:
             return _Found(Heard.STOP, 3 if said.dropped else 2, bare, "keyword", bare in _STOP_ALL)
-    for heard, known in ((Heard.HELP, lexicon.help), (Heard.START, _START), (Heard.NO, _NOES)):
-        if whole in known:
-            return _Found(heard, 2, whole, "keyword")
-    split = [(form, tokens_of(form)) for form in forms]
-    read = [
-        _Form(form, tokens, _units(tokens, lexicon)) for form, tokens in split
-        if len(tokens) == 1 or not lexicon.triggers.isdisjoint(tokens)
-    ]  # fmt: skip
+    if (heard := lexicon.others.get(whole)) is not None:
+        return _Found(heard, 2, whole, "keyword")
+    read = [form for form in forms if form.telling and _may_say(form)]
     for tier in (_with_fillers, _said_no, _sentences, _slip, _mixed):
         for one in read:
             found = tier(one, lexicon)
@@ -219,26 +237,32 @@ def _heard(said: Plain, whole: str, forms: list[str], lexicon: _Lexicon) -> _Fou
     return None if whole else _stop_signs(said.folded)
 
 
-def _flagged(text: str, said: Plain, forms: list[str], lexicon: _Lexicon) -> _Found:
+def _may_say(form: _Form) -> bool:
+    """Tell whether tiers 4 to 7 may find anything: one sentence of several words that no rule knows says nothing."""
+    if form.units is not None or len(form.tokens) == 1 or may_revoke(form.tokens):
+        return True
+    sentences = _split(form.text)  # without the addresses in it, and where it ends
+    return len(sentences) != 1 or len(sentences[0]) < len(form.text) - 1
+
+
+def _flagged(text: str, said: Plain, forms: list[_Form], lexicon: _Lexicon) -> _Found:
     """Read tiers 9 and 10: what stays a text, and whether a person should look at it."""
     for form in forms:
-        floor = floor_word(form.replace("'", ""))
+        floor = floor_word(form.text.replace("'", ""))
         if floor is not None:
-            return _Found(Heard.TEXT, 9, floor, "phrase")
-        if lexicon.triggers.isdisjoint(tokens_of(form)):
-            continue
-        for sentence in _split(form):
-            tokens = tokens_of(sentence)
+            return _Found(_TEXT, 9, floor, "phrase")
+        for sentence in _split(form.text) if form.telling else ():
+            tokens = form.tokens if len(sentence) == len(form.text) else tokens_of(sentence)
             phrase = holds_revocation(tokens)
             if phrase is None and not lexicon.triggers.isdisjoint(tokens):
                 # Another opt-out word as a sentence of its own ("Let me see. Remove.") is not sure enough.
                 units = _units(tokens, lexicon)
                 phrase = next((unit.phrase for unit in units or () if unit.sort == _OUT), None)
             if phrase is not None:
-                return _Found(Heard.TEXT, 9, phrase, "phrase")
+                return _Found(_TEXT, 9, phrase, "phrase")
     if said.shortened and holds_floor_word(text):
-        return _Found(Heard.TEXT, 9, None, "phrase")
-    return _Found(Heard.TEXT, 10, None, "")
+        return _Found(_TEXT, 9, None, "phrase")
+    return _Found(_TEXT, 10, None, "")
 
 
 def _with_fillers(form: _Form, _lexicon: _Lexicon) -> _Found | None:
@@ -287,6 +311,8 @@ def _mixed(form: _Form, lexicon: _Lexicon) -> _Found | None:
     # "No, cancel" may answer something else than the request; "no, stop" does not.
     if units and found and (found.word in _PLAIN_STOPS or any(unit.sort == _IN for unit in units)):
         return found
+    if not may_revoke(tokens):
+        return None
     first, last = 0, len(tokens)
     while first < last and (first < SENTENCE_WORDS) and (length := _answer_at(tokens, first, lexicon)):
         first += length
@@ -347,6 +373,8 @@ def _answer_at(tokens: list[str], at: int, lexicon: _Lexicon) -> int:
 
 def _split(form: str) -> list[str]:
     """Split into sentences; a dot inside a web or mail address ends none."""
+    if form.isascii() and not ("." in form or "!" in form or "?" in form or "\n" in form):
+        return [form] if form else []
     if "." in form and ("@" in form or "/" in form or any(end in form for end in _WEB_ENDS)):
         form = " ".join("" if _is_address(chunk) else chunk for chunk in re.split("([ \t\n])", form))
     return [sentence for sentence in _SENTENCE_ENDS.split(form) if sentence]
@@ -361,6 +389,7 @@ def _lexicon(words: Words) -> _Lexicon:
     stop = _forms((*FLOOR, *DEFAULT_OPT_OUT, *words.opt_out))
     yes = _forms(words.opt_in) - stop
     helping = _forms((*HELP_WORDS, *words.help))
+    others = dict.fromkeys(_NOES, Heard.NO) | dict.fromkeys(_START, Heard.START) | dict.fromkeys(helping, Heard.HELP)
     sorts: dict[tuple[str, ...], str] = {}
     # A later sort wins: an organization's opt-in word may be "OK", a filler elsewhere.
     for sort, known in ((_FILL, (*FILLERS, *FILLER_PHRASES)), (_NO, _NOES), (_IN, (*START_WORDS, *yes)), (_OUT, stop)):
@@ -372,7 +401,7 @@ def _lexicon(words: Words) -> _Lexicon:
     frozen = {first: tuple(longest_first) for first, longest_first in phrases.items()}
     starts |= TRIGGERS | _REACTIONS
     sketches = {start.encode().translate(_SKETCH) for start in starts if start.isascii()}
-    return _Lexicon(yes, stop, helping, frozen, frozenset(starts), frozenset(sketches))
+    return _Lexicon(yes, stop, others, frozen, frozenset(starts), frozenset(sketches))
 
 
 def _forms(words: Iterable[str]) -> frozenset[str]:

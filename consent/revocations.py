@@ -57,19 +57,22 @@ FILLER_PHRASES: Final = (
     "id like to",
 )
 
-#: A word that revokes wherever it stands alone (47 CFR 64.1200(a)(10)); read on a folded text.
-_FLOOR_PATTERN: Final = re.compile(
-    r"(?<![^\W_])(?:stop|stopall|quit|end|revoke|opt[\s_-]{0,2}out|cancel|unsubscribe|unsub)(?![^\W_])"
-)
-
-_LONG: Final = 500
+#: What a text begins with that revokes wherever it stands alone (47 CFR 64.1200(a)(10)).
 _BEGINNINGS: Final = ("stop", "quit", "end", "revoke", "opt", "cancel", "unsub")
+_FLOOR_WORDS: Final = ("stop(?:all)?", "quit", "end", "revoke", r"opt[\s_-]{0,2}out", "cancel", "unsub(?:scribe)?")
+# Each word's first letter comes first, then whether it begins a word: so the pattern skips what begins none.
+_FLOOR_PATTERN: Final = re.compile(
+    "(?:" + "|".join(rf"{word[0]}(?<![^\W_].){word[1:]}" for word in _FLOOR_WORDS) + r")(?![^\W_])"
+)
 
 
 def floor_word(folded: str) -> str | None:
     """Return the first word of the floor that stands in a folded text."""
-    # In a long text, looking for letters in a row is a hundred times quicker than a pattern.
-    if len(folded) > _LONG and not any(word in folded for word in _BEGINNINGS):
+    # Looking for letters in a row is a hundred times quicker than a pattern.
+    for word in _BEGINNINGS:
+        if word in folded:
+            break
+    else:
         return None
     found = _FLOOR_PATTERN.search(folded)
     return found[0] if found else None
@@ -79,9 +82,14 @@ def floor_word(folded: str) -> str | None:
 SENTENCE_WORDS: Final = 40
 
 
+def may_revoke(words: list[str]) -> bool:
+    """Tell whether any of the phrases below can stand among these words: a quick look that misses none."""
+    return not TRIGGERS.isdisjoint(words) and not _ABOUT.isdisjoint(words)
+
+
 def is_revocation(words: list[str]) -> str | None:
     """Return the phrase when a sentence is, but for fillers, a revocation."""
-    if not 2 <= len(words) <= SENTENCE_WORDS or TRIGGERS.isdisjoint(words):
+    if not 2 <= len(words) <= SENTENCE_WORDS or not may_revoke(words):
         return None
     found = REVOCATION.fullmatch(" ".join(words))
     return found["core"] if found else None
@@ -89,7 +97,7 @@ def is_revocation(words: list[str]) -> str | None:
 
 def holds_revocation(words: list[str]) -> str | None:
     """Return the phrase when a revocation stands somewhere inside a sentence of any length."""
-    if TRIGGERS.isdisjoint(words):
+    if not may_revoke(words):
         return None
     found = _INSIDE.search(" ".join(words))
     return found["core"] if found else None
@@ -111,6 +119,7 @@ TRIGGERS: Final = frozenset(
         "never",
         "quit",
         "stop",
+        "end",
         "cease",
         "off",
         "remove",
@@ -125,6 +134,15 @@ TRIGGERS: Final = frozenset(
         "withdraw",
         "consent",
     ]
+)
+
+#: Every phrase also says what it is about, by one of these.
+_ABOUT: Final = frozenset(
+    (
+        *("text", "texts", "texting", "txt", "txts", "txting", "message", "messages", "messaging"),
+        *("msg", "msgs", "msging", "sms", "contact", "contacting", "call", "calling", "send", "sending"),
+        *("me", "us", "number", "phone", "consent", "them", "these"),
+    )
 )
 
 _TEXTS = r"(?:texts?|txts?|messages?|msgs?|sms|text messages?)"

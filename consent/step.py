@@ -27,7 +27,8 @@ class Step:
     """The records of what one text, or one event, does to one conversation; all carry the version after it."""
 
     def __init__(self, conversation: Conversation, message: Message, policy: Policy) -> None:
-        self.conversation, self.records = conversation, list[Record]()
+        self.conversation = conversation
+        self.records: list[Record] = []
         self._before, self._told, self._policy = conversation, message, policy
         self._version = conversation.version + 1
 
@@ -69,8 +70,8 @@ class Step:
         """Record that a person has to say whether the text revoked; by when is for the caller, who has a calendar."""
         message = self._told
         body: dict[str, Any] = {
-            "review": "opened", "channel": message.channel, "before": self.conversation.consent.value,
-            "after": after.value, "origin": origin.value if origin else None, "word": reading.word,
+            "review": "opened", "channel": message.channel, "before": str(self.conversation.consent),
+            "after": str(after), "origin": str(origin) if origin else None, "word": reading.word,
             "tier": reading.tier, "matcher_version": MATCHER_VERSION,
         }  # fmt: skip
         self._write(Kind.REVIEW, body, self._values() | {"text": message.text, "message_id": message.id})

@@ -5,8 +5,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from consent.canonical import timestamp
-from consent.conversations import Line
 from consent.organizations import Organization, read_policies
+from consent.owners import Line
 from consent.policy import Policy
 from consent.replies import DEFAULT_OPT_OUT, FLOOR, HELP_WORDS
 from consent.templates import TEMPLATE_NAMES

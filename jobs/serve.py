@@ -151,9 +151,9 @@ def _serve_http(
     )
     running = _server(parts, app)
     log.info("server.started", url=_url(listening), pid=os.getpid())
-    _tell_first_link(parts, parts.settings.server.public_url or _url(listening))
-    # On a signal it stops listening, finishes the requests at work, and then raises the signal again for us.
     try:
+        _tell_first_link(parts, parts.settings.server.public_url or _url(listening))
+        # On a signal it stops listening, finishes the requests at work, and then raises the signal again for us.
         running.run(sockets=[listening])
     finally:
         runs.end(parts.settings.delivery.drain_seconds)

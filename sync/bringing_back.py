@@ -17,8 +17,9 @@ import structlog
 from sqlalchemy import Connection
 
 from consent import merkle
+from consent.contacts import reach_of
 from consent.conversation import evolve
-from consent.conversations import Line, Standing, Standings
+from consent.conversations import Standing
 from consent.database import Database, insert, run, upsert
 from consent.entry import Entry, leaf_of
 from consent.erasure import erase_again, scrub
@@ -26,8 +27,10 @@ from consent.holds import Cover, hold_table
 from consent.kinds import SYSTEM, Kind, Lane
 from consent.ledger import create_ledger, entry_table, head_table, lock, newest_head
 from consent.organizations import organization_table
+from consent.owners import Line
 from consent.replay import begun
 from consent.reviews import note_reviews
+from consent.standings import Standings
 from consent.tags import Tags
 from consent.values import Consent, Group, Message, Scope, Sender
 from sync.destinations import State, set_state
@@ -175,6 +178,7 @@ class _Beside:
         match Kind(entry.kind):
             case Kind.MESSAGE:
                 self._note_line(entry, facts, said)
+                self._note_stop(entry, facts, said)
             case Kind.DECISION:
                 self._note_stop(entry, facts, said)
             case Kind.REASSIGNMENT:
@@ -255,25 +259,26 @@ class _Beside:
         ))  # fmt: skip
 
     def _note_stop(self, entry: Entry, facts: dict[str, Any], said: dict[str, Any]) -> None:
-        everywhere = facts.get("scope") == Scope.ORG and "elsewhere" not in facts
-        if everywhere and facts.get("decision") == Consent.OPTED_OUT and "contact" in said:
-            self._standings.stopped(said["contact"], entry.occurred_at, entry.seq)
+        opts_out = facts.get("decision", facts.get("again")) == Consent.OPTED_OUT
+        if opts_out and "scope" in facts and "elsewhere" not in facts and "contact" in said:
+            reach = reach_of(Scope(facts["scope"]), facts.get("sub_organization"))
+            self._standings.contacts.stop(said["contact"], reach, entry.occurred_at, entry.seq)
 
     def _reassign(self, entry: Entry, facts: dict[str, Any], said: dict[str, Any]) -> None:
         if facts.get("event") == "number_reassigned" and "contact" in said:
-            self._standings.unstop(said["contact"], entry.occurred_at)
+            self._standings.contacts.reassign(said["contact"], entry.occurred_at)
         elif "employee_id" in said:
-            self._standings.give_line(said["line"], said["employee_id"], said.get("employee_name"), entry.occurred_at)
+            self._standings.owners.give(said["line"], said["employee_id"], said.get("employee_name"), entry.occurred_at)
 
     def _set(self, entry: Entry, facts: dict[str, Any], said: dict[str, Any]) -> None:
         if facts.get("setting") == "organization":
             row = (facts["id"], self._organization, facts["parent"], facts["name"], orjson.dumps({}))
             upsert(self._tx, organization_table, [row])
         elif facts.get("setting") == "line" and "line" in said:
-            known = self._standings.line(said["line"])
+            known = self._standings.owners.line(said["line"])
             same = known is not None and known.employee_id == said["employee_id"]
             since = known.since if known is not None and same else entry.occurred_at
-            self._standings.assign(Line(
+            self._standings.owners.assign(Line(
                 said["line"], facts.get("sub_organization"), said["employee_id"], said["employee_name"], since, True
             ))  # fmt: skip
         elif facts.get("setting") in ("token", "user", "password"):

@@ -10,8 +10,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from consent.answers import Told
+from consent.contacts import EVERYWHERE, reach_of
 from consent.conversation import Conversation, begin
-from consent.conversations import Standing, Standings
+from consent.conversations import Standing
 from consent.database import Database, DatabaseError, among, explain, fetch
 from consent.engine import Decision
 from consent.events import Event, Happened
@@ -20,6 +21,7 @@ from consent.kinds import Kind
 from consent.messages import MessageError
 from consent.organizations import Directory, read_policies
 from consent.policy import Policy
+from consent.standings import Standings
 from consent.tags import Tags
 from consent.values import Consent, Group, Message, Record, Scope
 from sync.migrate import tag_key
@@ -37,8 +39,8 @@ class Met:
     decisions: tuple[tuple[Standing, Decision], ...] = ()
     #: The record of an opt-out that finds no conversation.
     everywhere: Record | None = None
-    #: Lines that the contact has no conversation with begin opted out from now on.
-    stops: bool = False
+    #: The reach of the lines that begin opted out from now on, None where the row says nothing of lines to come.
+    stops: str | None = None
 
 
 class Imports:
@@ -48,9 +50,8 @@ class Imports:
         self, tx: Connection, organization: str, policies: Mapping[str, Policy], standings: Standings, tags: Tags
     ) -> None:
         self._tx, self._organization, self._policies, self._standings = tx, organization, policies, standings
-        self._tags = tags
-        #: When a number, or the line of a conversation, came to somebody else.
-        self._numbers: dict[bytes, int] = {}
+        self._tags, self._contacts = tags, standings.contacts
+        #: When the line of a conversation came to somebody else.
         self._lines: dict[str, int] = {}
 
     def load(self, events: Iterable[Event]) -> None:
@@ -59,7 +60,9 @@ class Imports:
         if not rows:
             return
         self._standings.load(_about(event, event.line) for event in rows if event.line is not None)
-        self._load_hand_overs(sorted({self._tags("contact", str(event.contact)) for event in rows}))
+        contacts = sorted({self._tags("contact", str(event.contact)) for event in rows})
+        self._contacts.load_reassigned(contacts)
+        self._load_hand_overs(contacts)
 
     def meet(self, event: Event) -> Met:
         """Say what a row does; MessageError where it can't be taken."""
@@ -75,32 +78,33 @@ class Imports:
         others = self._standings.others(main, policy.scope, about) if reaches else []
         if main.conversation.version == 0 and not opts_out and self._is_barred(event, main, policy):
             return Met(Outcome.SUPERSEDED)
-        return self._reached(event, [main, *others], stops=opts_out and policy.scope is Scope.ORG)
+        stops = reach_of(policy.scope, main.conversation.sub_organization) if opts_out else None
+        return self._reached(event, [main, *others], stops)
 
     def _everywhere(self, event: Event, contact: str) -> Met:
-        stopped_at = self._standings.stopped_since(contact)
-        if event.at <= self._numbers.get(self._tags("contact", contact), -1):
+        if self._is_anothers(event, contact):
             return Met(Outcome.SUPERSEDED)
         reached = [
             one for one in self._standings.of_contact(contact) if event.group in (None, one.conversation.group)
         ]  # fmt: skip
         if reached:
-            return self._reached(event, reached, stops=True)
-        record, outcome = take_everywhere(event, stopped_at)
-        return Met(outcome, everywhere=record, stops=outcome is not Outcome.SUPERSEDED)
+            return self._reached(event, reached, EVERYWHERE)
+        record, outcome = take_everywhere(event, self._contacts.stopped_since(contact, EVERYWHERE))
+        stops = None if outcome is Outcome.SUPERSEDED else EVERYWHERE
+        return Met(outcome, everywhere=record, stops=stops)
 
-    def _reached(self, event: Event, reached: Sequence[Standing], *, stops: bool) -> Met:
+    def _reached(self, event: Event, reached: Sequence[Standing], stops: str | None) -> Met:
         """Write the row down in each conversation that it reaches; the first names those that it closes with it."""
         main, *others = reached
         taken = [(one, *self._taken(event, one, main=main.conversation.id)) for one in others]
         closed = [one.conversation.id for one, _, outcome in taken if outcome is Outcome.OPTED_OUT]
         taken.insert(0, (main, *self._taken(event, main, closed=closed)))
         outcomes = {outcome for _, _, outcome in taken}
-        stopped_at = self._standings.stopped_since(event.contact or "") if stops else None
-        if stops and (stopped_at is None or event.at > stopped_at):
+        stopped_at = self._contacts.stopped_since(event.contact or "", stops) if stops is not None else None
+        if stops is not None and (stopped_at is None or event.at > stopped_at):
             outcomes.add(Outcome.OPTED_OUT if stopped_at is None else Outcome.UNCHANGED)
         else:
-            stops = False
+            stops = None
         outcome = next(one for one in Outcome if one in outcomes)
         return Met(outcome, tuple((one, decision) for one, decision, _ in taken), stops=stops)
 
@@ -114,14 +118,14 @@ class Imports:
 
     def _since(self, event: Event, standing: Standing) -> int | None:
         """Return before when nothing counts: an opt-out stays with a line that is given on (row 26)."""
-        changed = [self._numbers.get(standing.contact_tag)]
+        changed = [self._contacts.reassigned_at(event.contact or "")]
         if event.consent is Consent.OPTED_IN:
             changed.append(self._lines.get(standing.conversation.id))
         return max((at for at in changed if at is not None), default=None)
 
     def _is_barred(self, event: Event, main: Standing, policy: Policy) -> bool:
         """Whether something of another conversation forbids to begin one by an opt-in of this date."""
-        if event.at <= self._numbers.get(main.contact_tag, -1):
+        if self._is_anothers(event, event.contact or ""):
             return True
         if policy.scope is Scope.PAIR:
             return False
@@ -129,8 +133,13 @@ class Imports:
         closed = [one.conversation for one in reach if one.conversation.consent is Consent.OPTED_OUT]
         return any(event.at <= (one.decided_at or 0) for one in closed)
 
+    def _is_anothers(self, event: Event, contact: str) -> bool:
+        """Whether the number came to somebody else since."""
+        since = self._contacts.reassigned_at(contact)
+        return since is not None and event.at <= since
+
     def _check_employee(self, event: Event, number: str) -> None:
-        line = self._standings.line(number) if event.consent is Consent.OPTED_IN and event.employee_id else None
+        line = self._standings.owners.line(number) if event.consent is Consent.OPTED_IN and event.employee_id else None
         if line is not None and line.employee_id not in (None, event.employee_id):
             raise MessageError(
                 "other_employee",
@@ -139,15 +148,11 @@ class Imports:
 
     def _load_hand_overs(self, contacts: Sequence[bytes]) -> None:
         condition, parameters = among(self._tx, "c.contact_tag", contacts)
-        sql = f"""SELECT c.contact_tag, c.id, e.occurred_at, e.body FROM conversation c JOIN entry e
+        sql = f"""SELECT c.id, e.occurred_at, e.body FROM conversation c JOIN entry e
         ON e.organization = c.organization AND e.conversation = c.id
         WHERE c.organization = ? AND {condition} AND e.kind = ? ORDER BY e.occurred_at"""
-        for contact, conversation, at, body in fetch(
-            self._tx, sql, [self._organization, *parameters, Kind.REASSIGNMENT.value]
-        ):
-            if body is not None and orjson.loads(body).get("event") == Happened.NUMBER_REASSIGNED:
-                self._numbers[contact] = at
-            else:
+        for conversation, at, body in fetch(self._tx, sql, [self._organization, *parameters, Kind.REASSIGNMENT.value]):
+            if body is None or orjson.loads(body).get("event") != Happened.NUMBER_REASSIGNED:
                 self._lines[conversation] = at
 
 
@@ -158,7 +163,7 @@ class Preview:
         self._database, self._directory = database, Directory(database)
         # What earlier rows would have made of the conversations and of the stops of everything, by contacts' tags.
         self._states: dict[bytes, dict[_Key, _State]] = {}
-        self._stops: dict[bytes, int] = {}
+        self._stops: dict[bytes, dict[str, int]] = {}
 
     def take(self, rows: Sequence[Imported]) -> list[dict[str, Any]]:
         """Answer each row in its order; DatabaseError where the database can't be used."""
@@ -193,8 +198,8 @@ class Preview:
     def _previewed(self, imports: Imports, standings: Standings, tags: Tags, event: Event) -> dict[str, Any]:
         contact = event.contact or ""
         tag = tags("contact", contact)
-        if (stopped_at := self._stops.get(tag)) is not None:
-            standings.stopped(contact, stopped_at, 0)
+        for reach, stopped_at in self._stops.get(tag, {}).items():
+            standings.contacts.stop(contact, reach, stopped_at, 0)
         states = self._states.setdefault(tag, {})
         self._recall(standings, event, states)
         try:
@@ -204,8 +209,8 @@ class Preview:
         for standing, decision in met.decisions:
             told = standing.conversation = decision.conversation
             states[told.line, told.group, told.sub_organization] = (told.consent, told.decided_at)
-        if met.stops:
-            self._stops[tag] = event.at
+        if met.stops is not None:
+            self._stops.setdefault(tag, {})[met.stops] = event.at
         return import_answer(event.id, met.outcome, (), ())
 
     @staticmethod

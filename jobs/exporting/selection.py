@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from consent.conversations import conversation_ids, lines_of_employee
+from consent.conversations import conversation_ids
 from consent.database import Database, among, fetch
 from consent.entry import Entry
 from consent.holds import Holds
 from consent.kinds import LANE_OF, Kind
 from consent.ledger import Head, ledgers, newest_head, pos_at, read_lane, read_range, read_seqs, seq_at
+from consent.owners import lines_of_employee
 from consent.tags import Tags
 from jobs import asking
 

@@ -5,9 +5,11 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from consent.conversations import contact_table, conversation_table, line_table
+from consent.contacts import contact_table
+from consent.conversations import conversation_table
 from consent.database import Database, run
 from consent.ledger import entry_table, head_table
+from consent.owners import line_table
 from sync.group import inbox_table
 from tests.benchmarks.bench_world import ORGANIZATION, undisturbed
 

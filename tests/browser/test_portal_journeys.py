@@ -118,6 +118,55 @@ def test_what_was_not_ordered_is_hidden_and_says_whom_to_ask(portal, visit):
     expect(page.get_by_role("main")).to_contain_text("please have your admin team reach out to the Movius Support team")
 
 
+def test_an_organization_is_made_and_a_wrong_id_is_said_beside_its_field(portal, visit):
+    page = visit("all@assent.example").page
+    page.goto(f"{portal.url}/setup")
+    page.get_by_text("New organization").click()
+    page.get_by_label("Name").fill("Umbrella Trust")
+    page.get_by_label("Id", exact=True).fill("Umbrella!")
+    page.get_by_label("Belongs to").select_option("acme")
+    page.get_by_role("button", name="Make it").click()
+    expect(page.get_by_label("Id", exact=True)).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("Name")).to_have_value("Umbrella Trust")
+
+    page.get_by_label("Id", exact=True).fill("umbrella")
+    page.get_by_role("button", name="Make it").click()
+
+    expect(page.get_by_role("status")).to_contain_text("Umbrella Trust was made")
+    with portal.database.read() as tx:
+        assert organization(tx, "umbrella").main == "acme"
+    assert settings(portal)[-1]["actor"].startswith("usr-")
+
+
+def test_each_general_setting_is_saved_and_a_wrong_one_changes_nothing(portal, visit):
+    page = visit("all@assent.example").page
+    page.goto(f"{portal.url}/setup/initech/general")
+
+    def save(name):
+        page.get_by_role("button", name=name).click()
+        expect(page.get_by_role("status")).to_contain_text("Saved")
+
+    page.get_by_label("An opt-out counts for").select_option("org")
+    save("Save the scope of opt-outs")
+    page.get_by_label("Numbers without a country code").fill("CA")
+    save("Save the region")
+    page.get_by_role("checkbox", name="French").check()
+    save("Save the languages")
+    page.get_by_label("A contact’s texts that waited").select_option("discard")
+    save("Save what becomes of held texts")
+    page.get_by_label("An employee’s texts that were blocked").select_option("release")
+    page.get_by_label("At most so old, hours").fill("12")
+    save("Save what becomes of blocked texts")
+    page.get_by_label("Numbers without a country code").fill("XX")
+    page.get_by_role("button", name="Save the region").click()
+    expect(page.locator("#region-error")).to_be_visible()
+
+    one = policy(portal, "initech")
+    assert (one.scope, one.default_region, one.held_inbound) == ("org", "CA", "discard")
+    assert "fr" in one.languages
+    assert one.blocked_outbound == "release:12"
+
+
 def test_a_text_is_changed_with_a_preview_and_restored_from_its_history(portal, visit):
     page = visit(SETUP).page
     page.goto(f"{portal.url}/setup/acme/messages")

@@ -125,6 +125,8 @@ def credentials_revoked(world: World) -> str:
     control = world.stage.control
     fault = control.arm(route="token", status=400, error="invalid_grant", times=0)
     control.expire_sessions()
+    # It may be suspended already, for rows that were refused before.
+    wait_until(lambda: control.struck(fault) or _person_looks(world))
     wait_until(lambda: _state(world, "salesforce") == "suspended")
     struck = control.struck(fault)
     control.disarm()

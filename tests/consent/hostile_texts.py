@@ -1,7 +1,15 @@
 """Texts that nobody sends and anybody can: random Unicode, halves of pairs, NUL, bidirectional marks, 100 kB."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+
+from consent.canonical import canonical
+from consent.conversation import begin
+from consent.engine import decide
+from consent.messages import read_message
+from consent.policy import Policy
+from consent.replies import LANGUAGE_WORDS
+from consent.values import Group, Message, Mode, Sender
 
 KILOBYTES_100 = 100_000
 _WORDS = (
@@ -138,6 +146,36 @@ def hostile_texts(count: int, seed: int = 0) -> Iterator[str]:
             yield long_text(pattern) + chance.choice(_WORDS)
         else:
             yield "".join(_piece(chance) for _ in range(chance.randrange(1, 9)))
+
+
+def decide_each(texts: Iterable[str]) -> Iterator[Message]:
+    """Take texts through a conversation of each mode in turn, write down what follows, and yield each as it was read.
+
+    Every fiftieth begins anew; the employee writes now and then, so that every state is met.
+    """
+    talks = [(policy, begin("c", "acme", None, _LINE, _CONTACT, Group.TEXT)) for policy in _POLICIES]
+    fresh = list(talks)
+    for count, text in enumerate(texts):
+        at = count % len(talks)
+        policy, conversation = talks[at] if count // len(talks) % 50 else fresh[at]
+        sender = Sender.EMPLOYEE if count % 7 == 6 else Sender.CONTACT
+        asked = {"id": f"m{count}", "org": "acme", "channel": "sms", "sender": sender.value, "line": _LINE,
+                 "contact": _CONTACT, "text": text}  # fmt: skip
+        told = read_message(asked, _NOON + count * 1_000_000, policy)
+        decision = decide(conversation, told, policy, tag=str)
+        for record in decision.records:
+            canonical(dict(record.body))
+            canonical(dict(record.values))
+        talks[at] = policy, decision.conversation
+        yield told
+
+
+_NOON, _LINE, _CONTACT = 1_795_435_200_000_000, "+14155550100", "+14045550123"
+_POLICIES = [
+    Policy("acme", "acme", "Acme Bank", mode=mode, languages=languages)
+    for languages in (("en",), tuple(LANGUAGE_WORDS))
+    for mode in Mode
+]
 
 
 def long_text(pattern: str) -> str:

@@ -276,3 +276,13 @@ def test_a_disguise_is_looked_through_for_an_opt_out_only():
     assert "stop" in disguises(plain("5ТОР"))
     assert read_reply("YЕS", ENGLISH).heard is Heard.TEXT
     assert holds_floor_word("s\u0336t\u0336o\u0336p\u0336")
+
+
+@given(st.from_regex(revocations.REVOCATION, fullmatch=True))
+def test_a_revocation_is_never_passed_over_by_the_quick_look(sentence):
+    words = sentence.split(" ")
+
+    found = revocations.is_revocation(words)
+
+    assert found is not None or len(words) > revocations.SENTENCE_WORDS
+    assert found is None or revocations.holds_revocation(words) is not None

@@ -54,6 +54,7 @@ def kept_beside(database):
         }  # fmt: skip
     # A stop of everything is proven by its decision; which entry of that step is named is nobody's business.
     rows["contact"] = {row[:3] for row in rows["contact"]}
+    rows["sub_organization_stop"] = {row[:4] for row in rows["sub_organization_stop"]}
     # What came in is known by its id alone: what it said can't be told from the entries. What wrote none is gone, and
     # so is the id that was lawfully erased.
     erased = {(one.organization, one.seq) for one in entries(database) if one.values is None}
@@ -86,6 +87,11 @@ def a_day(intake, database, at=0):
          "employee": {"id": "e7", "name": "Cy Dee"}, "at": "2026-11-23T14:01:00Z"},
         {"id": f"EV3-{at}", "org": "acme", "event": "revoked", "contact": "+14045559999", "note": "by letter",
          "at": "2026-11-23T14:02:00Z"},
+        {"id": f"EV4-{at}", "org": f"acme-{at}", "event": "revoked", "contact": "+14045559998", "note": "by letter",
+         "scope": "sub_org", "at": "2026-11-23T14:03:00Z"},
+        {"id": f"EV5-{at}", "org": "acme", "event": "number_reassigned", "contact": "+14045559997",
+         "at": "2026-11-23T14:04:00Z"},
+        text("STOPALL", contact=3, at=at + 200),  # closed already, so no decision tells of it
     ])  # fmt: skip
     erase(database, metadata, tags, "acme", "+14045550002", actor="ann", note="asked for", now=NOON)
     # Known again after the erasure.

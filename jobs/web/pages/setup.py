@@ -94,7 +94,7 @@ def _tree(
     return page(
         request, "organizations.html", 422 if errors else 200, nodes=nodes, policies=policies, lines=lines,
         seen=seen, errors=errors or {}, told=told or {}, may_create_main=who.organizations is None,
-        created=request.query_params.get("created", ""),
+        created=next((one.name for one in seen if one.id == request.query_params.get("created")), ""),
     )  # fmt: skip
 
 
