@@ -200,7 +200,8 @@ def _run_jobs_only(parts: Parts, heartbeats: Heartbeats, metrics: Metrics) -> No
     """Let the jobs run until a signal comes, and answer how they are where the settings say so."""
     port = parts.settings.jobs.health_port
     if port is None:
-        log.info("jobs.started", pid=os.getpid())
+        advice = "nothing answers /livez, /readyz and /metrics here: set [jobs] health_port to see a stalled job"
+        log.info("jobs.started", pid=os.getpid(), advice=advice)
         _wait_for_signal()
     from jobs.api import Token
     from jobs.api.health import health_app

@@ -6,12 +6,13 @@ An archive is checked by its connector's own verification, alone or against the 
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
 
 from consent import merkle
 from consent.canonical import commitment, entry_id, from_base64url
+from consent.checkpoints import NoteError, open_note
 from consent.database import Database, run
 from consent.entry import Entry, leaf_of
 from consent.kinds import LANE_OF, Kind, Lane
@@ -129,6 +130,8 @@ class _Walk:
         self.seq = 0
         self.lanes = {lane.value: 0 for lane in Lane}
         self.frontier: list[bytes] = []
+        #: The tree's root at the newest head that was reached.
+        self._root = merkle.root([])
         #: Ranges of seqs whose bodies, or whose values or some of them, are gone; and those that entries say so of.
         self._gone: dict[str, list[list[int]]] = {"disposal": [], "erasure": []}
         self._told: dict[str, list[list[int]]] = {"disposal": [], "erasure": []}
@@ -185,10 +188,24 @@ class _Walk:
         if entry.kind == Kind.RETENTION and (facts := entry.facts()).get("retention") in self._told:
             # What is gone was there before: an entry can't speak of those that come after it.
             self._told[facts["retention"]] += [one for one in facts["seqs"] if one[1] < entry.seq]
+        if entry.kind == Kind.CHECKPOINT:
+            self._check_checkpoint(entry)
         if entry.values is None:
             self._note_gone("erasure", entry.seq)
         else:
             self._check_values(entry, entry.body, entry.values)
+
+    def _check_checkpoint(self, entry: Entry) -> None:
+        """Check that a checkpoint is signed by the key it names, and signs the tree of all entries before it."""
+        facts = entry.facts()
+        try:
+            signed = open_note(facts["checkpoint"], facts["key"])
+        except NoteError as error:
+            self._differs(entry, f"is a checkpoint that doesn't hold: {error}")
+        if signed.origin.rpartition("/")[2] != self.organization:
+            self._differs(entry, "is a checkpoint of another ledger")
+        if (signed.size, signed.root) != (entry.seq, self._root):
+            self._differs(entry, "is a checkpoint that signs another tree than that of the entries before it")
 
     def _note_gone(self, how: str, seq: int) -> None:
         gone = self._gone[how]
@@ -216,10 +233,11 @@ class _Walk:
     def _check_head(self, lanes: Mapping[str, int], frontier: list[bytes]) -> None:
         if frontier != list(self.frontier):
             self.differ(f"has a head of size {self.seq} whose tree isn't that of its entries")
+        self._root = merkle.root(frontier)
         if lanes != self.lanes:
             self.differ(f"has a head of size {self.seq} with other sizes of its lanes")
 
-    def _differs(self, entry: Entry, what: str) -> None:
+    def _differs(self, entry: Entry, what: str) -> NoReturn:
         raise _DifferenceError(f"entry {entry.id} {what}")
 
 

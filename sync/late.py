@@ -39,11 +39,11 @@ def try_again(
     FencedError.
     """
     taken = {lane.value for lane in destination.lanes}
-    with database.read() as tx:
-        now = database_now(tx)
-    until, after = (now, START) if everything_after is None else (None, everything_after)
+    after, now = everything_after or START, 0
     while not must_end():
         with database.read() as tx:
+            now = now or database_now(tx)
+            until = now if everything_after is None else None
             waiting = receipts.due(
                 tx, lease.organization, destination.name, until=until, never_after=now + BEYOND, after=after
             )

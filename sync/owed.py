@@ -55,6 +55,20 @@ def owed_everywhere(tx: Connection, destination: Destination) -> list[Owed]:
     ]  # fmt: skip
 
 
+def oldest_owed(tx: Connection, destination: Destination) -> dict[str, int]:
+    """Return by lane when the oldest entry that a destination is owed was recorded, microseconds; in one query."""
+    lanes = [lane.value for lane in destination.lanes]
+    # Where nothing is owed there is no entry at the cursor.
+    columns = ", ".join(
+        f"(SELECT e.recorded_at FROM entry e WHERE e.organization = l.organization AND e.lane = '{lane}'"
+        f" AND e.pos = {_cursor(lane)})" for lane in lanes
+    )  # fmt: skip
+    rows = fetch(tx, f"SELECT l.organization, {columns} FROM ledger l", [destination.name] * len(lanes))
+    taken = [row for row in rows if destination.takes(row[0])]
+    times = {lane: [row[at] for row in taken if row[at] is not None] for at, lane in enumerate(lanes, 1)}
+    return {lane: min(some) for lane, some in times.items() if some}
+
+
 def with_work(tx: Connection, destination: Destination, names: Collection[str] | None = None) -> list[str]:
     """Return the ledgers, of these or of all, that have something for a destination that may be tried now."""
     name, lanes = destination.name, [lane.value for lane in destination.lanes]

@@ -1,20 +1,20 @@
 """Status: for each destination in words what is owed, and for each ledger how large it is."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
 
+from consent import merkle
 from consent.canonical import timestamp
-from consent.database import Database, run
-from consent.ledger import ledgers, newest_head, read_lane
+from consent.database import Database, fetch, run
 from consent.reviews import backlogs
 from sync import receipts
 from sync.alarms import open_alarms
 from sync.budgets import budget_of
 from sync.clock import database_now
 from sync.destinations import Destination, Standing, State, standings
-from sync.owed import Owed, aside_counts, owed_everywhere
+from sync.owed import Owed, aside_counts, oldest_owed, owed_everywhere
 
 _MINUTE = 60_000_000
 #: Batches of a lane that are looked at for the rate.
@@ -25,16 +25,15 @@ def status(database: Database, destinations: Sequence[Destination]) -> dict[str,
     """Return `{"destinations": […], "ledgers": […], "reviews": […]}` as `assent status --json` prints it."""
     with database.read() as tx:
         known = {standing.name: standing for standing in standings(tx)}
-        names = ledgers(tx)
         configured = {destination.name: destination for destination in destinations}
         rows = [_row(tx, destination, known.get(destination.name)) for destination in destinations]
         rows += [_removed(standing) for name, standing in known.items() if name not in configured]
-        heads = [newest_head(tx, name) for name in names]
+        ledgers = _ledgers(tx)
         waiting = backlogs(tx, database_now(tx))
         troubles = open_alarms(tx)
     return {
         "destinations": rows,
-        "ledgers": [{"organization": h.organization, "size": h.size, "root": h.root.hex()} for h in heads],
+        "ledgers": ledgers,
         "alerts": [
             {
                 "since": timestamp(one.started_at),
@@ -65,12 +64,22 @@ def lanes_of(database: Database, destinations: Sequence[Destination]) -> list[tu
     told = []
     with database.read() as tx:
         for destination in destinations:
-            shares = owed_everywhere(tx, destination)
+            shares, oldest = owed_everywhere(tx, destination), oldest_owed(tx, destination)
             for lane in destination.lanes:
-                of_lane = [Owed(share.organization, {lane.value: share.lanes[lane.value]}) for share in shares]
-                behind = sum(share.count for share in of_lane)
-                told.append((destination.name, lane.value, behind, _oldest(tx, of_lane) or 0.0))
+                behind = sum(size - cursor for cursor, size in (share.lanes[lane] for share in shares))
+                times = [oldest[lane]] if lane in oldest else []
+                told.append((destination.name, lane.value, behind, _age(tx, times) or 0.0))
     return told
+
+
+def _ledgers(tx: Connection) -> list[dict[str, Any]]:
+    """Return each ledger's size and root, sorted by organization, in one query along the keys."""
+    newest = "FROM head h WHERE h.organization = l.organization ORDER BY h.size DESC LIMIT 1"
+    sql = f"SELECT l.organization, (SELECT h.size {newest}), (SELECT h.frontier {newest}) FROM ledger l ORDER BY 1"
+    return [
+        {"organization": name, "size": size or 0, "root": merkle.root(merkle.unpacked(frontier or b"")).hex()}
+        for name, size, frontier in fetch(tx, sql)
+    ]
 
 
 def _row(tx: Connection, destination: Destination, standing: Standing | None) -> dict[str, Any]:
@@ -89,7 +98,7 @@ def _row(tx: Connection, destination: Destination, standing: Standing | None) ->
         "name": destination.name,
         "state": state,
         "owed": behind,
-        "oldest_owed_seconds": _oldest(tx, shares),
+        "oldest_owed_seconds": _age(tx, oldest_owed(tx, destination).values()),
         "rate": _rate(tx, destination),
         "delivered": settled - sum(asides.values()),
         "set_aside": asides.get("waiting", 0),
@@ -114,15 +123,9 @@ def _state(standing: Standing | None, behind: int, away: int, trouble: str) -> t
     return ("catching_up", None) if behind else ("ok", None)
 
 
-def _oldest(tx: Connection, shares: Sequence[Owed]) -> float | None:
-    """Return how long the oldest owed entry has been recorded, in seconds; None if nothing is owed."""
-    oldest = None
-    for share in shares:
-        for lane, (cursor, size) in share.lanes.items():
-            if cursor < size:
-                recorded_at = read_lane(tx, share.organization, lane, cursor, 1)[0].recorded_at
-                oldest = recorded_at if oldest is None else min(oldest, recorded_at)
-    return None if oldest is None else round(max(0, database_now(tx) - oldest) / 1_000_000, 3)
+def _age(tx: Connection, times: Collection[int]) -> float | None:
+    """Return for how long the first of these times has been past, in seconds; None where there are none."""
+    return round(max(0, database_now(tx) - min(times)) / 1_000_000, 3) if times else None
 
 
 def _rate(tx: Connection, destination: Destination) -> float:

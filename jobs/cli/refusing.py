@@ -1,6 +1,6 @@
 """`refused`: the dead letters, entries that a destination refused and a person must look at."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,11 @@ from jobs.cli.shared import (
     say,
 )
 from jobs.exits import Exit, Problem
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from jobs.build import Parts
 
 refused = group("The dead letters: entries that a destination refused.")
 
@@ -52,6 +57,7 @@ def list_refused(
 
     state = "waiting" if waiting else "refused"
     with assembled(config, only_reads=True) as parts, parts.database.read() as tx:
+        _must_be_known(parts, tx, name)
         if by_cause:
             causes = receipts.causes(tx, destination=name, organization=org, state=state)
             _print_causes([one for one in causes if code in (None, one.code)], as_json)
@@ -67,6 +73,16 @@ def list_refused(
         print_table(columns, ([row[column.lower()] for column in columns] for row in rows), empty="Nothing is refused.")
     if len(rows) == limit:
         say(f"there may be more: --after {rows[-1]['entry']}@{rows[-1]['destination']}")
+
+
+def _must_be_known(parts: "Parts", tx: "Connection", name: str | None) -> None:
+    """Raise where there never was a destination of this name; one that was removed may have left letters behind."""
+    from sync.destinations import standings
+
+    known = {standing.name for standing in standings(tx)} | {one.name for one in parts.destinations}
+    if name is not None and name not in known:
+        told = ", ".join(sorted(known)) or "none"
+        raise Problem(Exit.USAGE, f"there is no destination {name}; known are: {told}")
 
 
 @refused.command()

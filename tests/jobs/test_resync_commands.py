@@ -80,6 +80,7 @@ WRONG = [
     (("refused", "show", "acme-000000000002"), 2, "refused list"),
     (("refused", "discard", "--reason", " ", "--yes"), 2, "--reason is empty"),
     (("refused", "list", "--after", "acme-000000000002"), 2, "--after"),
+    (("refused", "list", "--destination", "nope"), 2, "known are: archive"),
     (("destination", "pause", "nowhere", "--reason", "x"), 2, "destination list"),
 ]
 

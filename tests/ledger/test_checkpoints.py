@@ -12,12 +12,14 @@ from pymerkle.proof import MerkleProof, verify_inclusion
 
 from consent.checkpoints import NoteError, Signer, new_key, newest_checkpoint, open_note
 from consent.kinds import Kind, Lane
-from consent.ledger import newest_head, walk
+from consent.ledger import append, newest_head, walk
 from consent.merkle import root_of
 from consent.proofs import inclusion_path, root_of_path
+from consent.values import Record
 from jobs.evidence import bundle, sign, sign_all, verify_bundle
+from jobs.verifying import verify_ledgers
 from sync.intake import Intake
-from tests.sync.sync_world import deliver_all, destination, found, text
+from tests.sync.sync_world import NOON, deliver_all, destination, found, text
 
 
 @pytest.fixture
@@ -158,3 +160,50 @@ def test_a_bundle_holds_whatever_happened_since_and_names_what_was_changed(ledge
             verify_bundle(junk)
     with pytest.raises(NoteError, match="keys list"):
         open_note(made["checkpoint"], "assent+00000000+AAAA")
+
+
+def test_a_whole_ledger_holds_every_checkpoint_that_was_signed_of_it(ledger, signer):
+    intake = Intake(ledger)
+    for number in range(3):
+        sign(ledger, signer, "acme")
+        intake.take([text("Hi", contact=200 + number)])
+    intake.close()
+
+    assert [one.problem for one in verify_ledgers(ledger)] == ["", ""]
+
+
+def _of_another_tree(signer, head):
+    return signer.sign("acme", head.size, bytes(32))
+
+
+def _of_another_size(signer, head):
+    return signer.sign("acme", head.size - 1, head.root)
+
+
+def _of_another_ledger(signer, head):
+    return signer.sign("globex", head.size, head.root)
+
+
+def _with_another_text(signer, head):
+    return signer.sign("acme", head.size, head.root).replace(f"\n{head.size}\n", f"\n{head.size + 1}\n")
+
+
+@pytest.mark.parametrize(
+    ("forged", "problem"),
+    [
+        (_of_another_tree, "signs another tree"),
+        (_of_another_size, "signs another tree"),
+        (_of_another_ledger, "of another ledger"),
+        (_with_another_text, "signature isn't that of its text"),
+    ],
+)
+def test_a_ledger_that_was_written_anew_around_its_checkpoints_is_found(ledger, signer, forged, problem):
+    with ledger.write() as tx:
+        head = newest_head(tx, "acme")
+        facts = {"checkpoint": forged(signer, head), "key": signer.verifier, "size": head.size, "root": head.root.hex()}
+        append(tx, "acme", [Record(Kind.CHECKPOINT, NOON, facts, {})], NOON)
+
+    [found_in, _] = verify_ledgers(ledger)
+
+    assert problem in found_in.problem
+    assert found_in.problem.startswith(f"entry acme-{head.size:012d} is a checkpoint")
