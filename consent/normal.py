@@ -129,8 +129,9 @@ def without_quotes(text: str) -> str:
 def holds_floor_word(text: str) -> bool:
     """Whether a floor word stands anywhere in a text of any length; what is no Latin letter is passed over."""
     if not text.isascii():
-        text = _LONG_RUN.sub(r"\1", _invisible().sub("", _RUN_OF_BLANKS.sub(" ", text)))
-        text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+        # What is invisible goes with all else that is no letter of ours.
+        text = unicodedata.normalize("NFKD", _LONG_RUN.sub(r"\1", _RUN_OF_BLANKS.sub(" ", text)))
+        text = _CONTROLS.sub("", text.encode("ascii", "ignore").decode())
     return floor_word(text.lower().replace("'", "")) is not None
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,6 +17,9 @@ from hypothesis import HealthCheck, settings
 
 from consent.database import Database, open_database
 from sync.migrate import upgrade
+
+# A run in the background of a shell ignores Ctrl-C, and so would every program that it starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Examples draw on a real database: their number bounds the time, not a clock.
 settings.register_profile(
