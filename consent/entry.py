@@ -92,14 +92,15 @@ def leaf_of(entry: Entry) -> bytes:
 
 def entry_json(entry: Entry) -> bytes:
     """Return an entry as canonical JSON, with the members that exports and `/v1/entries` show."""
-    version, conversation = _number(entry.version), _quoted(entry.conversation)
-    front = b'{"body":%b,"conversation":%b' % (entry.body or b"null", conversation.encode())
-    rest = (
-        f',"id":"{entry.id}","kind":"{entry.kind}","lane":"{entry.lane}","leaf_hash":"{entry.leaf.hex()}"'
-        f',"occurred_at":"{timestamp(entry.occurred_at)}","organization":"{entry.organization}","pos":{entry.pos}'
-        f',"recorded_at":"{timestamp(entry.recorded_at)}","seq":{entry.seq}'
+    organization, seq, lane, pos, kind, conversation, version, occurred_at, recorded_at, body, values, leaf = entry
+    told = (
+        f',"conversation":{_quoted(conversation)},"id":"{entry_id(organization, seq)}","kind":"{kind}","lane":"{lane}"'
+        f',"leaf_hash":"{leaf.hex()}","occurred_at":"{timestamp(occurred_at)}","organization":"{organization}"'
+        f',"pos":{pos},"recorded_at":"{timestamp(recorded_at)}","seq":{seq},"values":'
     )
-    return front + rest.encode() + b',"values":%b,"version":%b}' % (entry.values or b"null", version.encode())
+    return b'{"body":%b%b%b,"version":%b}' % (
+        body or b"null", told.encode(), values or b"null", _number(version).encode(),
+    )  # fmt: skip
 
 
 def _quoted(text: str | None) -> str:

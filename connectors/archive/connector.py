@@ -379,7 +379,8 @@ def _hold(organization: str, lane: str, kept: Kept) -> Held | None:
 
 
 def _digest(line: bytes) -> bytes:
-    return hashlib.sha256(line).digest()[:16]
+    # Ours alone, so the quicker one (RFC 7693): it is made of every entry that is delivered and read back.
+    return hashlib.blake2b(line, digest_size=16).digest()
 
 
 def _by_position(kept: Kept) -> int:
