@@ -84,6 +84,11 @@ def tokens_of(folded: str) -> list[str]:
     return _TOKEN.findall(folded.replace("'", ""))
 
 
+def spells(words: list[bytes]) -> bool:
+    """Whether a word may be spelled out among these: three letters or more stand alone."""
+    return [*map(len, words)].count(1) >= _SPELLED
+
+
 @lru_cache(maxsize=4096)
 def normalized(word: str) -> str:
     """Return the form in which keywords are compared, so that sets of keywords can be kept disjoint."""
@@ -100,7 +105,8 @@ def disguises(said: Plain) -> list[str]:
             sources.insert(0, fold(said.cased.translate(_GREEK_CAPITALS)).translate(_LOOKALIKES))
     forms: list[str] = []
     for source in sources:
-        joined = _SPACED_LETTERS.sub(_join, source) if _has_single_letters(source) else source
+        may_be_spelled = not source.isascii() or spells(source.encode().translate(_WORDS).split())
+        joined = _SPACED_LETTERS.sub(_join, source) if may_be_spelled else source
         for reading in _without_digits(joined):
             if reading != said.folded and reading not in forms:
                 forms.append(reading)
@@ -168,11 +174,6 @@ def _ends_reply(bare: str, lines: list[str], at: int) -> bool:
     if bare in _DASH_LINES and len(lines) - at - 1 <= _SIGNATURE_LINES:
         return not holds_floor_word("\n".join(lines[at + 1 :]))
     return False
-
-
-def _has_single_letters(source: str) -> bool:
-    """Whether three letters stand alone, so that a word may have been spelled out; a rough look, that misses none."""
-    return not source.isascii() or [*map(len, source.encode().translate(_WORDS).split())].count(1) >= _SPELLED
 
 
 def _join(spaced: re.Match[str]) -> str:

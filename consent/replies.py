@@ -19,6 +19,7 @@ from consent.normal import (
     is_reaction,
     normalized,
     plain,
+    spells,
     tidy,
     tokens_of,
 )
@@ -127,7 +128,8 @@ def _read(text: str, words: Words) -> Reading:
         # Most texts hold no word that any rule starts from: they are told apart before any work is done.
         sketch = text.encode().translate(_SKETCH, b"'`")
         tokens = sketch.split()
-        if len(tokens) > 1 and lexicon.sketches.isdisjoint(tokens) and not _spelled_out(sketch, tokens):
+        spelled = spells(tokens) and _SPACED.search(sketch)
+        if len(tokens) > 1 and not spelled and lexicon.sketches.isdisjoint(tokens):
             return Reading(_TEXT, 10, None, "", False, False, tidy(text.replace("`", "'").lower()), False)
     said = plain(text)
     whole = tidy(said.folded)
@@ -201,15 +203,10 @@ _SKETCH: Final = bytes(
     ord(chr(code).lower().translate(str.maketrans("01i5", "olls"))) if chr(code).isalnum() else 0x20
     for code in range(256)
 )
-_SPELLED = 3
 _SPACED = re.compile(rb"(?:^| )[a-z0-9] {1,3}[a-z0-9](?: |$)")
 _REACTIONS = frozenset(
     ["liked", "loved", "disliked", "laughed", "emphasized", "emphasised", "questioned", "reacted", "removed"]
 )
-
-
-def _spelled_out(sketch: bytes, tokens: list[bytes]) -> bool:
-    return [*map(len, tokens)].count(1) >= _SPELLED and _SPACED.search(sketch) is not None
 
 
 def _form(text: str, lexicon: _Lexicon) -> _Form:

@@ -69,10 +69,7 @@ _FLOOR_PATTERN: Final = re.compile(
 def floor_word(folded: str) -> str | None:
     """Return the first word of the floor that stands in a folded text."""
     # Looking for letters in a row is a hundred times quicker than a pattern.
-    for word in _BEGINNINGS:
-        if word in folded:
-            break
-    else:
+    if not any(word in folded for word in _BEGINNINGS):
         return None
     found = _FLOOR_PATTERN.search(folded)
     return found[0] if found else None
