@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -71,12 +70,12 @@ class Standings:
         if line is None:
             return message
         if message.sub_organization is None and line.registered and line.sub_organization is not None:
-            message = replace(message, sub_organization=line.sub_organization)
+            message = message._replace(sub_organization=line.sub_organization)
         if message.employee_id is not None and message.employee_name is not None:
             return message
         if line.employee_id is None or message.employee_id not in (None, line.employee_id):
             return message
-        return replace(message, employee_id=line.employee_id, employee_name=line.employee_name)
+        return message._replace(employee_id=line.employee_id, employee_name=line.employee_name)
 
     def taken_over(self, message: Message) -> list[Standing]:
         """Note who has the line, and return its conversations if that is another employee than the last known."""
@@ -130,9 +129,9 @@ class Standings:
             return told
         line = self.owners.line(conversation.line)
         employee_id, name = (line.employee_id, line.employee_name) if line is not None else (None, None)
-        told = replace(told, line=conversation.line, employee_id=employee_id, employee_name=name)
+        told = told._replace(line=conversation.line, employee_id=employee_id, employee_name=name)
         if isinstance(told, Message) and told.group is not conversation.group:
-            told = replace(told, channel=conversation.group.value, group=conversation.group)
+            told = told._replace(channel=conversation.group.value, group=conversation.group)
         return told
 
     def on_line(self, number: str) -> list[Standing]:
