@@ -52,8 +52,8 @@ class Standings:
             contact_tag = self._tag("contact", message.contact)
             stopped_at = self.contacts.stopped_since(message.contact, own_lines(message.sub_organization))
             conversation = begin(
-                secrets.token_hex(12), self._organization, message.sub_organization, message.line, message.contact,
-                message.group, stopped_at=stopped_at,
+                _new_id(message.received_at), self._organization, message.sub_organization, message.line,
+                message.contact, message.group, stopped_at=stopped_at,
             )  # fmt: skip
             standing = Standing(tag, self._tag("line", message.line), contact_tag, conversation)
             self._standings[tag] = standing
@@ -185,3 +185,10 @@ class Standings:
 
     def _in_order(self, standings: Iterable[Standing]) -> list[Standing]:
         return sorted(standings, key=lambda s: (s.conversation.line, s.conversation.contact, s.conversation.group))
+
+
+def _new_id(at: int) -> str:
+    """Return the id of a conversation that begins now, `at` in microseconds since 1970: its second, 64 random bits."""
+    # Conversations of one time stand side by side in the indexes. Where all of an id is random, a commit writes a page
+    # for each conversation that it meets.
+    return f"{at // 1_000_000:08x}{secrets.token_hex(8)}"
