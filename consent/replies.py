@@ -5,7 +5,7 @@ text and asks a person to look at it; tier 10 is chat.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -16,10 +16,10 @@ from consent.normal import (
     Plain,
     disguises,
     holds_floor_word,
+    is_disguised,
     is_reaction,
     normalized,
     plain,
-    spells,
     tidy,
     tokens_of,
 )
@@ -29,7 +29,7 @@ from consent.revocations import (
     FLOOR,
     SENTENCE_WORDS,
     TRIGGERS,
-    floor_word,
+    floor_word_among,
     holds_revocation,
     is_revocation,
     may_revoke,
@@ -122,22 +122,38 @@ def read_reply(text: str, words: Words) -> Reading:
     return _read_brief(text, words) if len(text) <= _BRIEF else _read(text, words)
 
 
-def _read(text: str, words: Words) -> Reading:
-    lexicon = _lexicon(words)
+def _read(text: str, live: Words) -> Reading:
+    lexicon = _lexicon(live)
     if len(text) <= _SHORT and text.isascii() and text.isprintable():
-        # Most texts hold no word that any rule starts from: they are told apart before any work is done.
-        sketch = text.encode().translate(_SKETCH, b"'`")
-        tokens = sketch.split()
-        spelled = spells(tokens) and _SPACED.search(sketch)
-        if len(tokens) > 1 and not spelled and lexicon.sketches.isdisjoint(tokens):
-            return Reading(_TEXT, 10, None, "", False, False, tidy(text.replace("`", "'").lower()), False)
+        chat = _chat(text.replace("`", "'").lower(), lexicon)
+        if chat is not None:
+            return chat
     said = plain(text)
     whole = tidy(said.folded)
     if is_reaction(text):
         return Reading(_TEXT, 10, None, "", False, False, whole, True)
-    forms = [_form(form, lexicon) for form in (said.folded, *disguises(said))]
+    words = tokens_of(said.folded)
+    forms = [_form(said.folded, words, lexicon)]
+    forms += [_form(form, tokens_of(form), lexicon) for form in disguises(said, words)]
     found = _heard(said, whole, forms, lexicon) or _flagged(text, said, forms, lexicon)
     return Reading(found.heard, found.tier, found.word, found.by, found.tier == 9, found.stop_all, whole, False)
+
+
+def _chat(folded: str, lexicon: "_Lexicon") -> Reading | None:
+    """Tell most texts apart by their words, before any other work is done: no tier before the ninth can fit these."""
+    words = tokens_of(folded)
+    if len(words) < 2 or is_disguised(folded, words):
+        return None
+    if lexicon.triggers.isdisjoint(words):
+        return Reading(_TEXT, 10, None, "", False, False, tidy(folded), False)
+    if may_revoke(words) or not _REACTIONS.isdisjoint(words):
+        return None
+    if any(lexicon.known.issuperset(said) for said in (words, *_sentences_of(folded, words)) if said):
+        return None
+    floor = floor_word_among(words, folded)
+    if floor is None:
+        return Reading(_TEXT, 10, None, "", False, False, tidy(folded), False)
+    return Reading(_TEXT, 9, floor, "phrase", True, False, tidy(folded), False)
 
 
 #: Half of all replies are a word or an emoji ("ok", "thanks"), and the same ones.
@@ -165,9 +181,11 @@ class _Form(NamedTuple):
 
     text: str
     tokens: list[str]
-    units: list[_Unit] | None
-    #: It holds a word that a rule starts from, or is one word.
-    telling: bool
+    units: list[_Unit] | None = None
+    #: The words of each sentence; none where no word is one that a rule starts from. A whole text's are `tokens`.
+    sentences: Sequence[list[str]] = ()
+    #: A revocation may stand in it.
+    revoking: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +197,10 @@ class _Lexicon:
     #: Words of the other sorts that are a whole text: HELP, START, NO.
     others: Mapping[str, Heard]
     phrases: Mapping[str, tuple[tuple[list[str], _Unit], ...]]
+    #: Every word that stands in one of them or asks for help: a text with any other is no row of phrases.
+    known: frozenset[str]
     #: A text without any of these is chat, unless it is one word.
     triggers: frozenset[str]
-    #: The same, as the quick look sees them.
-    sketches: frozenset[bytes]
 
 
 _TEXT = Heard.TEXT
@@ -198,21 +216,15 @@ _STOP_SIGNS = frozenset("🛑✋🚫⛔")
 _SKIN_TONES = frozenset("🏻🏼🏽🏾🏿")
 _SENTENCE_ENDS = re.compile("[.!?¿¡。\n]")
 _WEB_ENDS = (".com", ".net", ".org", ".io", ".co", ".us", ".info", ".gov", ".edu", ".app", ".ly", ".me", ".biz")
-# A sketch writes letters and the digits that can stand for them alike, so a rough look misses nothing.
-_SKETCH: Final = bytes(
-    ord(chr(code).lower().translate(str.maketrans("01i5", "olls"))) if chr(code).isalnum() else 0x20
-    for code in range(256)
-)
-_SPACED = re.compile(rb"(?:^| )[a-z0-9] {1,3}[a-z0-9](?: |$)")
 _REACTIONS = frozenset(
     ["liked", "loved", "disliked", "laughed", "emphasized", "emphasised", "questioned", "reacted", "removed"]
 )
 
 
-def _form(text: str, lexicon: _Lexicon) -> _Form:
-    tokens = tokens_of(text)
-    telling = len(tokens) == 1 or not lexicon.triggers.isdisjoint(tokens)
-    return _Form(text, tokens, _units(tokens, lexicon) if telling else None, telling)
+def _form(text: str, tokens: list[str], lexicon: _Lexicon) -> _Form:
+    if len(tokens) != 1 and lexicon.triggers.isdisjoint(tokens):
+        return _Form(text, tokens)
+    return _Form(text, tokens, _units(tokens, lexicon), _sentences_of(text, tokens), may_revoke(tokens))
 
 
 def _heard(said: Plain, whole: str, forms: list[_Form], lexicon: _Lexicon) -> _Found | None:
@@ -225,7 +237,7 @@ def _heard(said: Plain, whole: str, forms: list[_Form], lexicon: _Lexicon) -> _F
             return _Found(Heard.STOP, 3 if said.dropped else 2, bare, "keyword", bare in _STOP_ALL)
     if (heard := lexicon.others.get(whole)) is not None:
         return _Found(heard, 2, whole, "keyword")
-    read = [form for form in forms if form.telling and _may_say(form)]
+    read = [form for form in forms if _may_say(form)]
     for tier in (_with_fillers, _said_no, _sentences, _slip, _mixed):
         for one in read:
             found = tier(one, lexicon)
@@ -236,24 +248,22 @@ def _heard(said: Plain, whole: str, forms: list[_Form], lexicon: _Lexicon) -> _F
 
 def _may_say(form: _Form) -> bool:
     """Tell whether tiers 4 to 7 may find anything: one sentence of several words that no rule knows says nothing."""
-    if form.units is not None or len(form.tokens) == 1 or may_revoke(form.tokens):
+    if form.units is not None or len(form.tokens) == 1 or form.revoking:
         return True
-    sentences = _split(form.text)  # without the addresses in it, and where it ends
-    return len(sentences) != 1 or len(sentences[0]) < len(form.text) - 1
+    return bool(form.sentences) and form.sentences[0] is not form.tokens
 
 
 def _flagged(text: str, said: Plain, forms: list[_Form], lexicon: _Lexicon) -> _Found:
     """Read tiers 9 and 10: what stays a text, and whether a person should look at it."""
     for form in forms:
-        floor = floor_word(form.text.replace("'", ""))
+        floor = floor_word_among(form.tokens, form.text)
         if floor is not None:
             return _Found(_TEXT, 9, floor, "phrase")
-        for sentence in _split(form.text) if form.telling else ():
-            tokens = form.tokens if len(sentence) == len(form.text) else tokens_of(sentence)
-            phrase = holds_revocation(tokens)
-            if phrase is None and not lexicon.triggers.isdisjoint(tokens):
+        for tokens in form.sentences:
+            phrase = holds_revocation(tokens) if form.revoking else None
+            if phrase is None:
                 # Another opt-out word as a sentence of its own ("Let me see. Remove.") is not sure enough.
-                units = _units(tokens, lexicon)
+                units = form.units if tokens is form.tokens else _units(tokens, lexicon)
                 phrase = next((unit.phrase for unit in units or () if unit.sort == _OUT), None)
             if phrase is not None:
                 return _Found(_TEXT, 9, phrase, "phrase")
@@ -278,15 +288,13 @@ def _said_no(form: _Form, _lexicon: _Lexicon) -> _Found | None:
 
 def _sentences(form: _Form, lexicon: _Lexicon) -> _Found | None:
     """Tier 5: one sentence of the text revokes, and says nothing else."""
-    for sentence in _split(form.text):
-        alone = len(sentence) == len(form.text)
-        tokens = form.tokens if alone else tokens_of(sentence)
-        phrase = is_revocation(tokens)
+    for tokens in form.sentences:
+        phrase = is_revocation(tokens) if form.revoking else None
         if phrase is not None:
             return _Found(Heard.STOP, 5, phrase, "phrase", any(phrase.startswith(words) for words in _STOP_ALL))
         if len(tokens) > SENTENCE_WORDS:
             continue
-        units = form.units if alone else _units(tokens, lexicon)
+        units = form.units if tokens is form.tokens else _units(tokens, lexicon)
         if units is None or any(unit.sort in (_IN, _NO) for unit in units):
             continue
         found = _stop_of(units, 5)
@@ -308,7 +316,7 @@ def _mixed(form: _Form, lexicon: _Lexicon) -> _Found | None:
     # "No, cancel" may answer something else than the request; "no, stop" does not.
     if units and found and (found.word in _PLAIN_STOPS or any(unit.sort == _IN for unit in units)):
         return found
-    if not may_revoke(tokens):
+    if not form.revoking:
         return None
     first, last = 0, len(tokens)
     while first < last and (first < SENTENCE_WORDS) and (length := _answer_at(tokens, first, lexicon)):
@@ -343,6 +351,8 @@ def _stop_of(units: list[_Unit], tier: int) -> _Found | None:
 
 def _units(tokens: list[str], lexicon: _Lexicon) -> list[_Unit] | None:
     """Read words as known phrases, the longest first; None as soon as one is not known."""
+    if not lexicon.known.issuperset(tokens):
+        return None
     units: list[_Unit] = []
     at = 0
     while at < len(tokens):
@@ -368,12 +378,23 @@ def _answer_at(tokens: list[str], at: int, lexicon: _Lexicon) -> int:
     return 0
 
 
+def _sentences_of(form: str, words: list[str]) -> list[list[str]]:
+    """Return the words of each sentence; where there is one, it is `words`, those of the whole."""
+    sentences = _split(form)
+    if len(sentences) == 1 and len(sentences[0]) >= len(form) - 1:  # all of it, but for where it ends
+        return [words]
+    return [tokens_of(sentence) for sentence in sentences]
+
+
 def _split(form: str) -> list[str]:
     """Split into sentences; a dot inside a web or mail address ends none."""
-    if form.isascii() and not ("." in form or "!" in form or "?" in form or "\n" in form):
-        return [form] if form else []
+    if form.isascii() and "." not in form:
+        if not ("!" in form or "?" in form or "\n" in form):
+            return [form] if form else []
+        ended = form.replace("!", ".").replace("?", ".").replace("\n", ".")
+        return [sentence for sentence in ended.split(".") if sentence]
     if "." in form and ("@" in form or "/" in form or any(end in form for end in _WEB_ENDS)):
-        form = " ".join("" if _is_address(chunk) else chunk for chunk in re.split("([ \t\n])", form))
+        form = "".join("" if _is_address(chunk) else chunk for chunk in re.split("([ \t\n])", form))
     return [sentence for sentence in _SENTENCE_ENDS.split(form) if sentence]
 
 
@@ -397,8 +418,8 @@ def _lexicon(words: Words) -> _Lexicon:
     starts = {tokens_of(word)[0] for word in (*yes, *stop, *helping, *_NOES, *_START) if tokens_of(word)}
     frozen = {first: tuple(longest_first) for first, longest_first in phrases.items()}
     starts |= TRIGGERS | _REACTIONS
-    sketches = {start.encode().translate(_SKETCH) for start in starts if start.isascii()}
-    return _Lexicon(yes, stop, others, frozen, frozenset(starts), frozenset(sketches))
+    all_words = {"it", *(word for phrase in (*sorts, *map(tokens_of, helping)) for word in phrase)}
+    return _Lexicon(yes, stop, others, frozen, frozenset(all_words), frozenset(starts))
 
 
 def _forms(words: Iterable[str]) -> frozenset[str]:

@@ -273,7 +273,7 @@ def test_a_hostile_text_is_chat(text):
 
 
 def test_a_disguise_is_looked_through_for_an_opt_out_only():
-    assert "stop" in disguises(plain("5ТОР"))
+    assert "stop" in disguises(plain("5ТОР"), ["5тор"])
     assert read_reply("YЕS", ENGLISH).heard is Heard.TEXT
     assert holds_floor_word("s\u0336t\u0336o\u0336p\u0336")
 
