@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from consent.conversation import DAY, Conversation
+from consent.lexicon import Heard as Said
 from consent.policy import Policy
-from consent.replies import Heard as Said
 from consent.replies import Reading, read_reply
 from consent.rules import (
     NONE,

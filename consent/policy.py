@@ -6,8 +6,10 @@ from functools import cached_property
 from typing import Any
 
 from consent.conversation import Request
-from consent.replies import DEFAULT_OPT_OUT as STANDARD_OPT_OUT
-from consent.replies import FLOOR, HELP_WORDS, LANGUAGE_WORDS, NO_WORDS, START_WORDS, Words, normalized
+from consent.lexicon import DEFAULT_OPT_OUT as STANDARD_OPT_OUT
+from consent.lexicon import HELP_WORDS, LANGUAGE_WORDS, NO_WORDS, START_WORDS, Words
+from consent.normal import normalized
+from consent.revocations import FLOOR
 from consent.templates import (
     DEFAULT_OPT_IN,
     DEFAULT_OPT_OUT,
