@@ -182,7 +182,7 @@ def _after_message(before: Conversation, version: int, at: int, body: Mapping[st
         if (tag := body.get("text_tag")) is not None:
             recent = (*(one for one in recent if at - one[1] < DAY), (tag, at))[-_RECENT:]
     # Six times as quick as `_replace`, and texts are most of what there is.
-    after = (*before[:_FIRST_TOLD], version, spoken, written_at, held, recent, waiting)
+    after = before[:_FIRST_TOLD] + (version, spoken, written_at, held, recent, waiting)  # noqa: RUF005
     return tuple.__new__(Conversation, after)
 
 

@@ -95,7 +95,7 @@ def decide(
         conversation = conversation._replace(decided_at=stopped_at)
     heard = _heard(conversation, message, policy, tag, group_stopped)
     case = _case(conversation, message, policy, heard)
-    closes = _closes(heard, policy, case)
+    closes = _closes(heard, policy, case) if heard.event is _STOP else None
     if closes is not None and case.after is not OPTED_OUT:
         facts["scope"] = closes.value  # no decision says how far it reaches: it was opted out here before
     step = Step(conversation, message, policy)
@@ -260,7 +260,7 @@ _CASES = {
 
 
 def _closes(heard: Heard, policy: Policy, case: Case) -> Scope | None:
-    if heard.event is not _STOP or case.reason not in ("opted_out", "duplicate"):
+    if case.reason not in ("opted_out", "duplicate"):
         return None
     if heard.reading.stop_all:
         return Scope.ORG
@@ -276,12 +276,13 @@ def _write(
     if origin is None and case.after is not None:
         origin = _MT
     flags = message.flags + case.flags
-    if heard.reading.possible_revocation and case.when is not _ECHO:
+    doubtful = heard.reading.possible_revocation
+    if doubtful and case.when is not _ECHO:
         flags += ("possible_revocation",)
     if before.consent is OPTED_OUT and heard.event in _OPT_OUTS and case.when is not When.LATE_ANSWER:
         facts["again"] = OPTED_OUT.value
     step.text(heard.reading, case, after, origin, flags, heard.tag, facts)
-    if _is_doubtful(before, heard, case):
+    if doubtful and _is_revocable(before, case):
         step.open_review(heard.reading, after, origin)
     if after is not before.consent and after in (OPTED_IN, OPTED_OUT):
         step.decide(after, origin or _MT, _how(case, heard, policy))
@@ -290,11 +291,9 @@ def _write(
         step.send(key, reminder=case.row == "8")
 
 
-def _is_doubtful(before: Conversation, heard: Heard, case: Case) -> bool:
-    """Whether a person has to say if this text revoked: not where it decides nothing, or nothing is left to revoke."""
-    if not heard.reading.possible_revocation or case.when in _UNDOUBTED:
-        return False
-    return before.consent is not OPTED_OUT and case.after is not OPTED_OUT
+def _is_revocable(before: Conversation, case: Case) -> bool:
+    """Whether a person has to say if a text revoked: not where it decides nothing, or nothing is left to revoke."""
+    return case.when not in _UNDOUBTED and before.consent is not OPTED_OUT and case.after is not OPTED_OUT
 
 
 def _how(case: Case, heard: Heard, policy: Policy) -> dict[str, Any]:

@@ -31,10 +31,12 @@ _PLAIN: Mapping[StrEnum | None, str | None] = {
 class Step:
     """The records of what one text, or one event, does to one conversation; all carry the version after it."""
 
+    __slots__ = ("_before", "_policy", "_told", "_version", "conversation", "records")
+
     def __init__(self, conversation: Conversation, message: Message, policy: Policy) -> None:
-        self.conversation = conversation
+        self.conversation = self._before = conversation
         self.records: list[Record] = []
-        self._before, self._told, self._policy = conversation, message, policy
+        self._told, self._policy = message, policy
         self._version = conversation.version + 1
 
     def text(
