@@ -193,7 +193,7 @@ class _Resync:
         try:
             size = self._capacity.batch
             batches = [Batch(organization, lane, page[at : at + size], late=True) for at in range(0, len(page), size)]
-            with ThreadPoolExecutor(max(1, self._capacity.in_flight)) as pool:
+            with ThreadPoolExecutor(self._capacity.pushes) as pool:
                 answers = list(pool.map(self._push, batches))
             for batch, outcomes in zip(batches, answers, strict=True):
                 self._settle(lease, batch, outcomes)
