@@ -44,10 +44,10 @@ class Tail:
 class ArchivedLane:
     """One lane of one ledger in the archive. Call it with `lock` held."""
 
-    def __init__(self, store: Store, organization: str, lane: str) -> None:
+    def __init__(self, store: Store, organization: str, lane: str, keys: Sequence[str] = ()) -> None:
         self.lock = threading.Lock()
         self.folder = f"{organization}/{lane}"
-        self._store, self._organization, self._lane = store, organization, lane
+        self._store, self._organization, self._lane, self._keys = store, organization, lane, keys
         self._stamp: Stamp | None = None
         #: First positions of the segments that came in order.
         self._firsts: list[int] = []
@@ -208,11 +208,11 @@ class ArchivedLane:
 
     def _compare_with_manifest(self) -> None:
         try:
-            newest = newest_manifest(self._store, self._organization)
+            newest = newest_manifest(self._store, self._organization, self._keys)
         except ValueError as error:
             self._damage = str(error)
             return
-        listed = newest and newest[0].tails.get(self._lane)
+        listed = newest and newest.manifest.tails.get(self._lane)
         if listed and not self._damage and (self.tail is None or self.tail.number < listed.number):
             self._damage = f"{listed.link.name}, which the newest manifest lists, is missing"
             log.error("archive.damaged", organization=self._organization, lane=self._lane, segment=listed.link.name)
