@@ -13,9 +13,9 @@ from heapq import merge
 
 import structlog
 
-from connectors.archive.evidence import EvidenceError, entry_of, prove_values, read_entry
+from connectors.archive.evidence import EvidenceError, claimed, entry_of, prove_values, read_entry
 from connectors.archive.journal import Journal
-from connectors.archive.lane import ArchivedLane, Kept, damaged, read_seq
+from connectors.archive.lane import ArchivedLane, Kept, damaged
 from connectors.archive.manifest import (
     LaneTail,
     Listed,
@@ -381,7 +381,7 @@ def _hold(organization: str, lane: str, kept: Kept) -> Held | None:
     try:
         found = read_entry(kept.line)
     except EvidenceError:
-        seq = read_seq(kept.line)
+        seq = claimed(kept.line, "seq")
         return None if seq is None else Held(organization, seq, lane, kept.pos, kept.segment, _SPOILED)
     return Held(organization, found["seq"], lane, kept.pos, kept.segment, _digest(kept.line))
 

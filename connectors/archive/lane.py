@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import orjson
 import structlog
 
+from connectors.archive.evidence import claimed
 from connectors.archive.manifest import newest_manifest
 from connectors.archive.names import SegmentName, read_segment_name
 from connectors.archive.sealed import Link, unseal
@@ -157,7 +157,7 @@ class ArchivedLane:
         for pos, line in self._lines(path, name):
             if first <= pos <= last:
                 # Looked up only where the archive may say no: most never do.
-                if lacking == () or entry_id(self._organization, read_seq(line) or 0) not in lacking:
+                if lacking == () or entry_id(self._organization, claimed(line, "seq") or 0) not in lacking:
                     yield Kept(pos, path, line)
                 elif vain is not None:
                     vain[pos] += 1
@@ -168,7 +168,7 @@ class ArchivedLane:
             # By place, so that a line which can't be read any more still stands for its position.
             yield from enumerate(lines, name.first)
         else:
-            yield from ((told, line) for line in lines if (told := _number(line, "pos")) is not None)
+            yield from ((told, line) for line in lines if (told := claimed(line, "pos")) is not None)
 
     def _load(self) -> None:
         names = [name for text in self._store.names(self.folder) if (name := read_segment_name(text))]
@@ -225,17 +225,3 @@ def damaged(what: str) -> SuspendedError:
         f"The archive is damaged: {what}. Run `assent verify --archive`, restore the files it names from a copy, "
         "then run `assent sync`.",
     )
-
-
-def read_seq(line: bytes) -> int | None:
-    """Return the seq that a line claims, proven or not; None where it can't be read."""
-    return _number(line, "seq")
-
-
-def _number(line: bytes, member: str) -> int | None:
-    try:
-        found = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
-    number = found.get(member) if isinstance(found, dict) else None
-    return number if isinstance(number, int) else None

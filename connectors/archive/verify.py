@@ -6,17 +6,15 @@ other destinations, or the ledger.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from heapq import merge
-from multiprocessing import get_context
 from pathlib import Path
 
 from connectors.archive.directory import Directory
 from connectors.archive.flaws import Cause, Flaw, Flaws
 from connectors.archive.manifest import Manifest, Stated
 from connectors.archive.names import MARKER, is_organization, is_part, read_manifest_name
+from connectors.archive.proving import Helpers
 from connectors.archive.signature import Signature
 from connectors.archive.store import Store
 from connectors.archive.verify_lane import LaneCheck, LedgerReader, Proven, Seen, note_blemishes
@@ -26,9 +24,6 @@ from consent.merkle import EMPTY_ROOT, extend, root
 
 #: Leaves that enter the tree together.
 _RUN = 4096
-
-#: Segments from which on it is worth the start of other processes.
-_MANY = 40
 
 _LANES = frozenset(lane.value for lane in Lane)
 
@@ -75,7 +70,7 @@ def verify_store(
     flaws = Flaws()
     organizations = _check_top(store, flaws)
     entries = 0
-    with _helpers(store, organizations, processes) as helpers:
+    with Helpers(processes) as helpers:
         ledgers = [_LedgerCheck(store, organization, flaws, ledger, keys, helpers) for organization in organizations]
         for one in ledgers:
             for _ in one.entries():
@@ -92,18 +87,6 @@ def verify_store(
         roots=sum(one.roots for one in ledgers),
         signed=sum(stated.signature is Signature.TRUSTED for one in ledgers for stated in one.stated),
     )
-
-
-@contextmanager
-def _helpers(store: Store, organizations: Sequence[str], processes: int) -> Iterator[Executor | None]:
-    """Give processes that prove segments, where that is worth their start."""
-    folders = [f"{organization}/{lane}" for organization in organizations for lane in _LANES]
-    if processes < 2 or sum(len(store.names_unmarked(one)) for one in folders if store.is_folder(one)) < _MANY:
-        yield None
-        return
-    # Started anew, not forked: this process may have threads, and whoever copies one copies its locks.
-    with ProcessPoolExecutor(processes, get_context("spawn")) as helpers:
-        yield helpers
 
 
 def _check_top(store: Store, flaws: Flaws) -> Sequence[str]:
@@ -126,7 +109,7 @@ class _LedgerCheck:
 
     def __init__(
         self, store: Store, organization: str, flaws: Flaws, ledger: LedgerReader | None, keys: Sequence[str],
-        helpers: Executor | None,
+        helpers: Helpers,
     ) -> None:  # fmt: skip
         self._store, self._organization, self._flaws, self._ledger = store, organization, flaws, ledger
         self._keys, self._helpers = keys, helpers
