@@ -1,28 +1,16 @@
-"""Signed checkpoints: a ledger's size and root under an Ed25519 key, as C2SP's signed notes.
-
-https://c2sp.org/tlog-checkpoint and https://c2sp.org/signed-note; anyone verifies one with a few lines of their own.
-"""
+"""Signed checkpoints: a ledger's size and root in a signed note (https://c2sp.org/tlog-checkpoint)."""
 
 import base64
 import binascii
-import hashlib
 from dataclasses import dataclass
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from sqlalchemy import Connection
 
 from consent.database import fetch
 from consent.entry import Entry
 from consent.kinds import Kind, Lane
 from consent.ledger import read_range
-
-_ED25519 = b"\x01"
-_DASH = "\N{EM DASH} "
-
-
-class NoteError(ValueError):
-    """A note that isn't what it says; the text is the reason."""
+from consent.notes import NoteError, Signer, signed_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,60 +23,14 @@ class Checkpoint:
     root: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Signer:
-    """A name and its private key."""
-
-    name: str
-    seed: bytes
-
-    @classmethod
-    def read(cls, name: str, text: str) -> "Signer":
-        """Read what `new_key` made; ValueError where it is no key."""
-        seed = base64.b64decode(text, validate=True)
-        if len(seed) != 32:
-            raise ValueError("a key is the base64 of 32 bytes")
-        return cls(name, seed)
-
-    @property
-    def verifier(self) -> str:
-        """The public key with its name, as signed notes write it: `name+hash+base64`."""
-        public = _ED25519 + self._private.public_key().public_bytes_raw()
-        return f"{self.name}+{_key_hash(self.name, public).hex()}+{base64.b64encode(public).decode()}"
-
-    def sign(self, organization: str, size: int, root: bytes) -> str:
-        """Return the note of a ledger's head."""
-        text = f"{self.name}/{organization}\n{size}\n{base64.b64encode(root).decode()}\n"
-        public = _ED25519 + self._private.public_key().public_bytes_raw()
-        signature = _key_hash(self.name, public) + self._private.sign(text.encode())
-        return f"{text}\n{_DASH}{self.name} {base64.b64encode(signature).decode()}\n"
-
-    @property
-    def _private(self) -> Ed25519PrivateKey:
-        return Ed25519PrivateKey.from_private_bytes(self.seed)
-
-
-def new_key() -> str:
-    """Return a new private key, as it stands in its file."""
-    return base64.b64encode(Ed25519PrivateKey.generate().private_bytes_raw()).decode()
+def sign_head(signer: Signer, organization: str, size: int, root: bytes) -> str:
+    """Return the note of a ledger's head."""
+    return signer.sign(f"{signer.name}/{organization}\n{size}\n{base64.b64encode(root).decode()}\n")
 
 
 def open_note(note: str, verifier: str) -> Checkpoint:
     """Return what a note says, where it is signed by this key; NoteError otherwise."""
-    name, public = _read_verifier(verifier)
-    text, _, signatures = note.partition("\n\n")
-    text += "\n"
-    wanted = _key_hash(name, public)
-    for line in signatures.splitlines():
-        signer, _, encoded = line.removeprefix(_DASH).rpartition(" ")
-        signature = _decoded(encoded)
-        if line.startswith(_DASH) and signer == name and signature[:4] == wanted:
-            try:
-                Ed25519PublicKey.from_public_bytes(public[1:]).verify(signature[4:], text.encode())
-            except InvalidSignature:
-                raise NoteError("the checkpoint's signature isn't that of its text") from None
-            return _read_text(text)
-    raise NoteError("the checkpoint isn't signed by this key")
+    return _read_text(signed_text(note, verifier, "the checkpoint"))
 
 
 def newest_checkpoint(tx: Connection, organization: str, *, covering: int = 0) -> Entry | None:
@@ -110,15 +52,6 @@ def verifiers(tx: Connection, organization: str) -> list[tuple[str, int, int]]:
     return [(key, *between) for key, between in found.items()]
 
 
-def _read_verifier(verifier: str) -> tuple[str, bytes]:
-    name, _, rest = verifier.partition("+")
-    told, _, encoded = rest.partition("+")
-    public = _decoded(encoded)
-    if len(public) != 33 or public[:1] != _ED25519 or _key_hash(name, public).hex() != told:
-        raise NoteError("the key isn't one: `name+hash+base64` of an Ed25519 key, as `assent keys list` prints")
-    return name, public
-
-
 def _read_text(text: str) -> Checkpoint:
     lines = text.splitlines()
     if len(lines) < 3 or not lines[1].isdecimal():
@@ -127,10 +60,6 @@ def _read_text(text: str) -> Checkpoint:
     if len(root) != 32:
         raise NoteError("the checkpoint's root isn't 32 bytes")
     return Checkpoint(lines[0], int(lines[1]), root)
-
-
-def _key_hash(name: str, public: bytes) -> bytes:
-    return hashlib.sha256(name.encode() + b"\n" + public).digest()[:4]
 
 
 def _decoded(text: str) -> bytes:

@@ -9,6 +9,7 @@ from connectors.archive.connector import ArchiveConnector
 from connectors.archive.directory import Directory
 from connectors.archive.eml import Form
 from connectors.archive.store import Store
+from consent.notes import Signer
 from jobs.exits import Exit, Problem
 from jobs.settings import ArchiveSettings, Settings, load_settings
 
@@ -16,11 +17,14 @@ from jobs.settings import ArchiveSettings, Settings, load_settings
 _CARRIED_BY = {"s3": "boto3", "sftp": "asyncssh"}
 
 
-def archive_connector(settings: ArchiveSettings) -> ArchiveConnector:
-    """Return the connector to the archive that these settings describe; nothing is connected yet."""
+def archive_connector(settings: ArchiveSettings, signer: Signer | None) -> ArchiveConnector:
+    """Return the connector to the archive that these settings describe; nothing is connected yet.
+
+    Its manifests are signed where there is a key.
+    """
     store = _store(settings)
     if settings.transport != "smtp":
-        return ArchiveConnector(store, read_back=settings.read_back)
+        return ArchiveConnector(store, read_back=settings.read_back, signer=signer)
     from connectors.archive.journal import Journal, JournalSettings
 
     told = JournalSettings(
@@ -35,7 +39,7 @@ def archive_connector(settings: ArchiveSettings) -> ArchiveConnector:
         timeout=settings.timeout,
         form=_form(settings),
     )
-    return ArchiveConnector(store, read_back=settings.read_back, journal=Journal(told))
+    return ArchiveConnector(store, read_back=settings.read_back, journal=Journal(told), signer=signer)
 
 
 def archive_at(where: str, config: Path | None = None) -> Store:

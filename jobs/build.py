@@ -17,6 +17,7 @@ from jobs.exits import Exit, Problem
 from jobs.settings import (
     ArchiveSettings,
     DestinationSettings,
+    EvidenceSettings,
     Loaded,
     PortalSettings,
     SalesforceSettings,
@@ -93,7 +94,7 @@ class Parts:
     def destinations(self) -> list[Destination]:
         """The destinations that are switched on, in the order of the settings file."""
         enabled = {name: one for name, one in self.settings.destinations.items() if one.enabled}
-        self._destinations = [_destination(name, one) for name, one in enabled.items()]
+        self._destinations = [_destination(name, one, self.settings.evidence) for name, one in enabled.items()]
         return self._destinations
 
     @property
@@ -242,21 +243,22 @@ def _opened(url: str, key: str) -> Database:
         raise Problem(Exit.SETTINGS, advice) from error
 
 
-def _destination(name: str, settings: DestinationSettings) -> Destination:
+def _destination(name: str, settings: DestinationSettings, evidence: EvidenceSettings) -> Destination:
     organizations = None if settings.organizations is None else frozenset(settings.organizations)
-    connector = _connector(name, settings)
+    connector = _connector(name, settings, evidence)
     return Destination(name, connector, settings.lanes, organizations, from_now=settings.start == "now")
 
 
-def _connector(name: str, settings: DestinationSettings) -> Connector:
+def _connector(name: str, settings: DestinationSettings, evidence: EvidenceSettings) -> Connector:
     # Each kind's libraries are imported only where one is configured.
     match settings:
         case SalesforceSettings():
             return _salesforce(settings)
         case ArchiveSettings():
             from jobs.archives import archive_connector
+            from jobs.keys import signer_of
 
-            return archive_connector(settings)
+            return archive_connector(settings, signer_of(evidence))
         case PortalSettings():
             return _portal(name, settings)
     assert_never(settings)

@@ -112,7 +112,8 @@ def _keep_archives(parts: Parts, stop: threading.Event, wake_workers: Callable[[
 
 
 def _sign(parts: Parts, stop: threading.Event) -> None:
-    from jobs.evidence import sign_all, signer_of
+    from jobs.evidence import sign_all
+    from jobs.keys import signer_of
 
     if (signer := signer_of(parts.settings.evidence)) is not None:
         sign_all(parts.database, signer, stop)

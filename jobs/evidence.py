@@ -11,33 +11,21 @@ import orjson
 import structlog
 
 from consent.canonical import canonical, commitment, from_base64url, parse_timestamp
-from consent.checkpoints import NoteError, Signer, new_key, newest_checkpoint, open_note
+from consent.checkpoints import newest_checkpoint, open_note, sign_head
 from consent.database import Database
 from consent.entry import Entry, entry_json, leaf_hash
 from consent.kinds import SYSTEM, Kind
 from consent.ledger import append, create_ledger, ledgers, lock, newest_head, read_entry
+from consent.notes import NoteError, Signer, new_key
 from consent.proofs import inclusion_path, root_of_path
 from consent.values import Record
 from jobs.build import Parts
 from jobs.exits import Exit, Problem
-from jobs.settings import EvidenceSettings
-from jobs.settings.read import EVIDENCE_KEY_FILE
+from jobs.keys import kept_beside, key_file, signer_of
 
 log = structlog.get_logger()
 
 _FORMAT = "assent-proof/1"
-
-
-def signer_of(settings: EvidenceSettings) -> Signer | None:
-    """Return the key that signs, None where there is none; Problem where it can't be read."""
-    if settings.key is None:
-        return None
-    try:
-        return Signer.read(settings.name, settings.key.get_secret_value())
-    except ValueError as error:
-        raise Problem(
-            Exit.SETTINGS, "evidence.key_file: it is no key: let `assent init` make one, or restore yours"
-        ) from error
 
 
 def sign_all(database: Database, signer: Signer, stop: threading.Event | None = None) -> int:
@@ -62,8 +50,8 @@ def sign(database: Database, signer: Signer, organization: str) -> bool:
         if not _is_new(newest_checkpoint(tx, organization), head.size, signer):
             return False
         facts = {
-            "checkpoint": signer.sign(organization, head.size, head.root), "key": signer.verifier, "size": head.size,
-            "root": head.root.hex(),
+            "checkpoint": sign_head(signer, organization, head.size, head.root), "key": signer.verifier,
+            "size": head.size, "root": head.root.hex(),
         }  # fmt: skip
         now = time.time_ns() // 1000
         append(tx, organization, [Record(Kind.CHECKPOINT, now, facts, {})], now)
@@ -103,11 +91,11 @@ def bundle(database: Database, organization: str, seq: int, signer: Signer | Non
 def rotate(parts: Parts, actor: str, now: int) -> dict[str, str]:
     """Put a new key in the place of the one in force, and say so in the system ledger; return the new and the old."""
     before = signer_of(parts.settings.evidence)
-    path = parts.settings.evidence.key_file or parts.loaded.folder / EVIDENCE_KEY_FILE
+    path = key_file(parts.loaded)
     if before is None or not path.is_file():
         raise Problem(Exit.SETTINGS, "evidence.key_file: there is no file with a key to replace; run `assent init`")
     after = Signer.read(before.name, new_key())
-    kept = path.with_name(f"{path.name}.{before.verifier.split('+')[1]}")
+    kept = kept_beside(path, before)
     fresh = path.with_name(f".{path.name}.new")
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(base64.b64encode(after.seed) + b"\n")

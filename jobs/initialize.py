@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from connectors.portal.protocol import new_secret
-from consent.checkpoints import new_key
+from consent.notes import new_key
 from jobs.build import Parts
 from jobs.exits import Exit, Problem
 from jobs.settings import PortalSettings, load_settings

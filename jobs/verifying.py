@@ -4,7 +4,7 @@ An archive is checked by its connector's own verification, alone or against the 
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -12,11 +12,12 @@ import orjson
 
 from consent import merkle
 from consent.canonical import commitment, entry_id, from_base64url
-from consent.checkpoints import NoteError, open_note
+from consent.checkpoints import open_note
 from consent.database import Database, run
 from consent.entry import Entry, leaf_of
 from consent.kinds import LANE_OF, Kind, Lane
 from consent.ledger import ledgers, newest_head, read_lane, read_range
+from consent.notes import NoteError
 
 if TYPE_CHECKING:
     from connectors.archive.store import Store
@@ -71,12 +72,13 @@ def verify_ledgers(database: Database) -> Iterator[Verified]:
 
 
 def verify_archive(
-    archive: "Store", database: Database | None = None, progress: Callable[[int], None] | None = None
-) -> Verified:
+    archive: "Store", database: Database | None = None, progress: Callable[[int], None] | None = None,
+    keys: Sequence[str] = (),
+) -> Verified:  # fmt: skip
     """Verify an archive by itself; with a database, compare it with the ledgers there.
 
-    `progress` is told how many entries were looked at. Raises TransientError or SuspendedError where the archive
-    can't be read.
+    `progress` is told how many entries were looked at; `keys` are those whose signatures are trusted. Raises
+    TransientError or SuspendedError where the archive can't be read.
     """
     from connectors.archive.verify import verify_store
 
@@ -89,8 +91,9 @@ def verify_archive(
 
     try:
         report = verify_store(
-            archive, ledger=read if database is not None else None, progress=progress, processes=os.cpu_count() or 1
-        )
+            archive, ledger=read if database is not None else None, progress=progress, keys=keys,
+            processes=os.cpu_count() or 1,
+        )  # fmt: skip
     finally:
         archive.shut()
     return Verified("archive", report.entries, tuple(map(str, report.flaws)), tuple(map(str, report.notes)))

@@ -13,9 +13,9 @@ from heapq import merge
 
 import structlog
 
-from connectors.archive.evidence import EvidenceError, entry_of, prove_values, read_entry
+from connectors.archive.evidence import EvidenceError, claimed, entry_of, prove_values, read_entry
 from connectors.archive.journal import Journal
-from connectors.archive.lane import ArchivedLane, Kept, damaged, read_seq
+from connectors.archive.lane import ArchivedLane, Kept, damaged
 from connectors.archive.manifest import (
     LaneTail,
     Listed,
@@ -27,10 +27,12 @@ from connectors.archive.manifest import (
 from connectors.archive.names import read_manifest_name
 from connectors.archive.sealed import Sealed
 from connectors.archive.segments import Header, head_segment, read_header, segment_path, write_segment
+from connectors.archive.signature import Signature
 from connectors.archive.store import Protection, Store
 from consent.canonical import canonical
 from consent.entry import Entry, entry_json
 from consent.kinds import Lane
+from consent.notes import Signer
 from sync.port import Batch, Capacity, Finding, Held, Outcome, Receipt, Refusal, Statement, TransientError
 
 log = structlog.get_logger()
@@ -70,12 +72,15 @@ class ArchiveConnector:
     """Delivers to a write-once store. One push at a time per lane; any number of processes may try."""
 
     def __init__(
-        self, store: Store, *, batch: int = 2000, read_back: float = 0.0, journal: Journal | None = None
-    ) -> None:
+        self, store: Store, *, batch: int = 2000, read_back: float = 0.0, journal: Journal | None = None,
+        signer: Signer | None = None,
+    ) -> None:  # fmt: skip
         """`read_back` is the share of new files that are read again and compared, 0 to 1.
 
-        With a `journal`, each entry goes there as a mail, and `store` keeps what the journal accepted.
+        With a `journal`, each entry goes there as a mail, and `store` keeps what the journal accepted. With a
+        `signer`, manifests are signed.
         """
+        self._signer, self._keys = signer, [signer.verifier] if signer is not None else []
         self._store, self._read_back, self._journal = store, read_back, journal
         self._capacity = Capacity(batch=batch, in_flight=len(Lane), ordered=True)
         self._lock = threading.Lock()
@@ -129,7 +134,7 @@ class ArchiveConnector:
         """Yield a lane's entries from a position on, whole and in order; what isn't proven by itself is left out."""
         if not self._store.names(f"{organization}/{lane}"):
             return
-        archived = ArchivedLane(self._store, organization, lane)
+        archived = ArchivedLane(self._store, organization, lane, self._keys)
         archived.refresh()
         late = sorted(archived.late(first, _ANY), key=_by_position)
         before = first - 1
@@ -148,10 +153,10 @@ class ArchiveConnector:
     def stated(self, organization: str) -> tuple[int, bytes] | None:
         """Return the ledger's size and root as the newest manifest says; None before the first."""
         try:
-            newest = newest_manifest(self._store, organization)
+            newest = newest_manifest(self._store, organization, self._keys)
         except ValueError as error:
             raise damaged(str(error)) from error
-        return None if newest is None else (newest[0].size, bytes.fromhex(newest[0].root))
+        return None if newest is None else (newest.manifest.size, bytes.fromhex(newest.manifest.root))
 
     def check(self) -> Sequence[Finding]:
         """Look whether the archive takes what we bring as we bring it."""
@@ -252,15 +257,16 @@ class ArchiveConnector:
         """Write the next manifest, if there is something to say; False where another process did so just now."""
         organization = statement.organization
         try:
-            before = newest_manifest(self._store, organization)
+            before = newest_manifest(self._store, organization, self._keys)
         except ValueError as error:
             raise damaged(str(error)) from error
-        tails = before[0].tails if before else {}
+        tails = before.manifest.tails if before else {}
         written = [one for lane in Lane for one in self._written_since(tails.get(lane), organization, lane.value)]
         manifest = draft_manifest(statement, before, written)
-        if before is not None and manifest.says_the_same_as(before[0]):
+        unsigned = self._signer is not None and before is not None and before.signature is Signature.NOBODY
+        if before is not None and manifest.says_the_same_as(before.manifest) and not unsigned:
             return True
-        sealed = write_manifest(manifest, [listed for _, listed in written])
+        sealed = write_manifest(manifest, [listed for _, listed in written], self._signer)
         if self._journal is not None:
             self._journal.send_manifest(manifest.name, sealed.data, statement.recorded_at)
         if not self._store.create(manifest.name, sealed.data):
@@ -280,7 +286,7 @@ class ArchiveConnector:
 
     def _archived(self, organization: str, lane: str) -> ArchivedLane:
         """Return an index of its own for a long look: it must not hold up a push."""
-        archived = ArchivedLane(self._store, organization, lane)
+        archived = ArchivedLane(self._store, organization, lane, self._keys)
         if self._store.names(archived.folder):
             archived.refresh()
         return archived
@@ -324,7 +330,9 @@ class ArchiveConnector:
 
     def _lane(self, organization: str, lane: str) -> ArchivedLane:
         with self._lock:
-            return self._lanes.setdefault((organization, lane), ArchivedLane(self._store, organization, lane))
+            return self._lanes.setdefault(
+                (organization, lane), ArchivedLane(self._store, organization, lane, self._keys)
+            )
 
 
 def _fitting(lines: Sequence[bytes]) -> int:
@@ -373,7 +381,7 @@ def _hold(organization: str, lane: str, kept: Kept) -> Held | None:
     try:
         found = read_entry(kept.line)
     except EvidenceError:
-        seq = read_seq(kept.line)
+        seq = claimed(kept.line, "seq")
         return None if seq is None else Held(organization, seq, lane, kept.pos, kept.segment, _SPOILED)
     return Held(organization, found["seq"], lane, kept.pos, kept.segment, _digest(kept.line))
 

@@ -55,6 +55,16 @@ def read_entry(line: bytes) -> dict[str, Any]:
     return found
 
 
+def claimed(line: bytes, member: str) -> int | None:
+    """Return the number that a line claims, proven or not; None where it can't be read."""
+    try:
+        found = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    number = found.get(member) if isinstance(found, dict) else None
+    return number if isinstance(number, int) else None
+
+
 def entry_of(found: dict[str, Any]) -> Entry:
     """Return the entry that a line's members describe, proven or not."""
     body, values = found["body"], found["values"]

@@ -21,6 +21,7 @@ class Cause(StrEnum):
     UNLISTED = "unlisted"  # no manifest lists the newest segments
     GAP = "gap"  # positions that no segment holds
     REPEATED = "repeated"  # positions that several hold
+    UNSIGNED = "unsigned"  # not signed by a key that is trusted
     ROOT = "root"  # the entries don't give the tree's root
     DIFFERENT = "different"  # the ledger in the database says something else
     HIDDEN = "hidden"  # the store says that it was deleted; it is there all the same

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import orjson
 import structlog
 
+from connectors.archive.evidence import claimed
 from connectors.archive.manifest import newest_manifest
 from connectors.archive.names import SegmentName, read_segment_name
 from connectors.archive.sealed import Link, unseal
@@ -44,10 +44,10 @@ class Tail:
 class ArchivedLane:
     """One lane of one ledger in the archive. Call it with `lock` held."""
 
-    def __init__(self, store: Store, organization: str, lane: str) -> None:
+    def __init__(self, store: Store, organization: str, lane: str, keys: Sequence[str] = ()) -> None:
         self.lock = threading.Lock()
         self.folder = f"{organization}/{lane}"
-        self._store, self._organization, self._lane = store, organization, lane
+        self._store, self._organization, self._lane, self._keys = store, organization, lane, keys
         self._stamp: Stamp | None = None
         #: First positions of the segments that came in order.
         self._firsts: list[int] = []
@@ -157,7 +157,7 @@ class ArchivedLane:
         for pos, line in self._lines(path, name):
             if first <= pos <= last:
                 # Looked up only where the archive may say no: most never do.
-                if lacking == () or entry_id(self._organization, read_seq(line) or 0) not in lacking:
+                if lacking == () or entry_id(self._organization, claimed(line, "seq") or 0) not in lacking:
                     yield Kept(pos, path, line)
                 elif vain is not None:
                     vain[pos] += 1
@@ -168,7 +168,7 @@ class ArchivedLane:
             # By place, so that a line which can't be read any more still stands for its position.
             yield from enumerate(lines, name.first)
         else:
-            yield from ((told, line) for line in lines if (told := _number(line, "pos")) is not None)
+            yield from ((told, line) for line in lines if (told := claimed(line, "pos")) is not None)
 
     def _load(self) -> None:
         names = [name for text in self._store.names(self.folder) if (name := read_segment_name(text))]
@@ -208,11 +208,11 @@ class ArchivedLane:
 
     def _compare_with_manifest(self) -> None:
         try:
-            newest = newest_manifest(self._store, self._organization)
+            newest = newest_manifest(self._store, self._organization, self._keys)
         except ValueError as error:
             self._damage = str(error)
             return
-        listed = newest and newest[0].tails.get(self._lane)
+        listed = newest and newest.manifest.tails.get(self._lane)
         if listed and not self._damage and (self.tail is None or self.tail.number < listed.number):
             self._damage = f"{listed.link.name}, which the newest manifest lists, is missing"
             log.error("archive.damaged", organization=self._organization, lane=self._lane, segment=listed.link.name)
@@ -225,17 +225,3 @@ def damaged(what: str) -> SuspendedError:
         f"The archive is damaged: {what}. Run `assent verify --archive`, restore the files it names from a copy, "
         "then run `assent sync`.",
     )
-
-
-def read_seq(line: bytes) -> int | None:
-    """Return the seq that a line claims, proven or not; None where it can't be read."""
-    return _number(line, "seq")
-
-
-def _number(line: bytes, member: str) -> int | None:
-    try:
-        found = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
-    number = found.get(member) if isinstance(found, dict) else None
-    return number if isinstance(number, int) else None

@@ -1,22 +1,25 @@
 """A manifest: what a ledger's part of the archive holds at the end of a run, naming the manifest before.
 
 First line: the ledger's head, how far each lane is, the newest checkpoint, counts by kind, the newest segment
-of each lane. Then one line for each segment written since the manifest before. Last line: the hash of the
-bytes above. A day on which nothing happened has one too: "nothing came" is not "nobody looked".
+of each lane. Then one line for each segment written since the manifest before. Where there is a key, its signature
+over all these. Last line: the hash of the bytes above. A day on which nothing happened has one too: "nothing came"
+is not "nobody looked".
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from connectors.archive.names import manifest_name, read_manifest_name
 from connectors.archive.sealed import Link, Sealed, read_object, seal_lines, unseal
 from connectors.archive.segments import Header
+from connectors.archive.signature import Signature, part_signature, sign_lines, signed_by
 from connectors.archive.store import Store
 from consent.canonical import canonical, timestamp
+from consent.notes import Signer
 from sync.port import Statement
 
 _FORMAT = "assent-manifest/1"
@@ -87,19 +90,27 @@ class Manifest:
         )
 
 
-def draft_manifest(
-    statement: Statement, before: tuple[Manifest, str] | None, written: Sequence[tuple[Header, Listed]]
-) -> Manifest:
-    """Draw up the manifest after `before` (and its SHA-256) for the segments written since, by order in each lane."""
+class Stated(NamedTuple):
+    """A manifest that was read whole."""
+
+    manifest: Manifest
+    listed: Sequence[Listed]
+    signature: Signature
+    #: Of the file, in hex.
+    sha256: str
+
+
+def draft_manifest(statement: Statement, before: Stated | None, written: Sequence[tuple[Header, Listed]]) -> Manifest:
+    """Draw up the manifest after `before` for the segments written since, by order in each lane."""
     kinds: Counter[str] = Counter()
-    tails = dict(before[0].tails) if before else {}
+    tails = dict(before.manifest.tails) if before else {}
     for header, listed in written:
         kinds.update(header.kinds)
         held = tails[listed.lane].held if listed.lane in tails else 0
         tails[listed.lane] = LaneTail(listed.number, held + listed.count, listed.link)
     return Manifest(
         organization=statement.organization,
-        number=before[0].number + 1 if before else 0,
+        number=before.manifest.number + 1 if before else 0,
         size=statement.size,
         root=statement.root.hex(),
         lanes=dict(statement.lanes),
@@ -108,12 +119,12 @@ def draft_manifest(
         kinds=kinds,
         segments=len(written),
         tails=tails,
-        previous=Link(before[0].name, before[1]) if before else None,
+        previous=Link(before.manifest.name, before.sha256) if before else None,
     )
 
 
-def write_manifest(manifest: Manifest, listed: Sequence[Listed]) -> Sealed:
-    """Return a manifest's bytes."""
+def write_manifest(manifest: Manifest, listed: Sequence[Listed], signer: Signer | None = None) -> Sealed:
+    """Return a manifest's bytes, signed where there is a key."""
     first = {
         "checkpoint": manifest.checkpoint,
         "format": _FORMAT,
@@ -131,7 +142,8 @@ def write_manifest(manifest: Manifest, listed: Sequence[Listed]) -> Sealed:
             for lane, tail in manifest.tails.items()
         },
     }
-    return seal_lines([canonical(first), *(canonical(_line(one)) for one in listed)])
+    lines = [canonical(first), *(canonical(_line(one)) for one in listed)]
+    return seal_lines(lines if signer is None else [*lines, sign_lines(_FORMAT, manifest.name, lines, signer)])
 
 
 def list_segment(header: Header, link: Link, size: int) -> Listed:
@@ -139,18 +151,35 @@ def list_segment(header: Header, link: Link, size: int) -> Listed:
     return Listed(header.lane, header.number, header.first, header.last, header.count, header.late, size, link)
 
 
-def newest_manifest(store: Store, organization: str) -> tuple[Manifest, str] | None:
-    """Return a ledger's newest manifest with its file's SHA-256 in hex; None before the first.
+def newest_manifest(store: Store, organization: str, keys: Sequence[str] = ()) -> Stated | None:
+    """Return a ledger's newest manifest; None before the first.
 
-    Raises ValueError, naming the file, where it is damaged.
+    Raises ValueError, naming the file, where it is damaged, or isn't what one of these keys signed: another key may
+    have, where it was rotated.
     """
     numbers = [number for name in store.names(organization) if (number := read_manifest_name(name)) is not None]
     if not numbers:
         return None
-    name = f"{organization}/{manifest_name(max(numbers))}"
+    newest = _read_sound(store, f"{organization}/{manifest_name(max(numbers))}", keys)
+    if keys and newest.signature is Signature.NOBODY and (before := max(numbers) - 1) in numbers:
+        # Signed once, signed ever after: a signature that is taken away is a change too.
+        signature = _read_sound(store, f"{organization}/{manifest_name(before)}", ()).signature
+        if signature is not Signature.NOBODY:
+            raise ValueError(f"{newest.manifest.name} isn't signed, and the manifest before it is")
+    return newest
+
+
+def read_lines(name: str, lines: Sequence[bytes], sha256: str, keys: Sequence[str]) -> Stated:
+    """Read the lines of a whole file of this name; raise ValueError with the reason where they can't be a manifest."""
+    signed, note = part_signature(lines)
+    manifest, listed = read_manifest(signed[0]), list(read_listed(signed[1:]))
+    return Stated(manifest, listed, signed_by(_FORMAT, name, signed, note, keys), sha256)
+
+
+def _read_sound(store: Store, name: str, keys: Sequence[str]) -> Stated:
     read = unseal(store.read(name))
     try:
-        return read_manifest(read.sound()[0]), read.sha256
+        return read_lines(name, read.sound(), read.sha256, keys)
     except ValueError as error:
         raise ValueError(f"{name} {error}") from None
 

@@ -1,29 +1,31 @@
 """One segment proven by itself, line by line: nothing else is needed for it, so many processes can prove many."""
 
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future
-from typing import NamedTuple
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, NamedTuple, Self
 
-from connectors.archive.evidence import EvidenceError, prove_values, read_entry
-from connectors.archive.lane import read_seq
+from connectors.archive.evidence import EvidenceError, claimed, prove_values, read_entry
 from connectors.archive.names import SegmentName
 from connectors.archive.sealed import unseal
 from connectors.archive.segments import segment_path
-from connectors.archive.store import Store
 from consent.canonical import entry_id
+
+if TYPE_CHECKING:  # a helper starts the sooner, the less it imports
+    from connectors.archive.store import Store
 
 #: Segments that are read ahead of the one that is looked at.
 _AHEAD = 4
 
 
-class Line(NamedTuple):
-    """One entry: its places in its lane and ledger, its leaf hash and kind; no leaf and kind where it is spoiled."""
+#: Seconds of work from which on it is worth the start of other processes, which takes as long.
+_WORTH = 0.5
 
-    pos: int
-    seq: int
-    leaf: bytes | None
-    kind: str
+#: One entry: its places in its lane and ledger, its leaf hash and kind; no leaf and kind where it is spoiled. A plain
+#: tuple, as it goes from process to process: a named one takes eight times as long.
+Line = tuple[int, int, bytes | None, str]
 
 
 class Proof(NamedTuple):
@@ -57,36 +59,54 @@ def prove_segment(data: bytes, organization: str, lane: str, name: SegmentName) 
             if name.late is None and found["pos"] != pos:
                 raise EvidenceError(f"stands in the place of position {pos}")  # noqa: TRY301
         except EvidenceError as error:
-            claimed = read_seq(line)
-            entry = f"line {pos - name.first + 2}" if claimed is None else entry_id(organization, claimed)
+            told = claimed(line, "seq")
+            entry = f"line {pos - name.first + 2}" if told is None else entry_id(organization, told)
             faults.append((entry, str(error)))
             if name.late is None:
-                lines.append(Line(pos, seq, None, ""))
+                lines.append((pos, seq, None, ""))
         else:
             seq = found["seq"]
-            lines.append(Line(found["pos"], seq, bytes.fromhex(found["leaf_hash"]), found["kind"]))
+            lines.append((found["pos"], seq, bytes.fromhex(found["leaf_hash"]), found["kind"]))
     head = read.lines[0] if read.lines else b""
     return Proof(read.sha256, len(data), read.problem, head, len(read.lines) - 1, lines, faults)
 
 
+class Helpers:
+    """Processes that prove segments; they are started once the work has turned out to be worth it."""
+
+    def __init__(self, processes: int) -> None:
+        self._processes, self._begun = processes, time.monotonic()
+        self._started: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._started is not None:
+            self._started.shutdown(cancel_futures=True)
+
+    def ready(self) -> Executor | None:
+        """Return who helps, None where nobody does yet."""
+        if self._started is None and self._processes > 1 and time.monotonic() - self._begun > _WORTH:
+            # Started anew, not forked: this process may have threads, and whoever copies one copies its locks.
+            self._started = ProcessPoolExecutor(self._processes, get_context("spawn"))
+        return self._started
+
+
 def prove_all(
-    store: Store, organization: str, lane: str, names: Iterable[SegmentName], helpers: Executor | None
+    store: "Store", organization: str, lane: str, names: Iterable[SegmentName], helpers: Helpers
 ) -> Iterator[tuple[SegmentName, Proof]]:
     """Give the proof of each segment, in order; `helpers` prove those ahead meanwhile."""
-    if helpers is None:
-        for name in names:
-            yield name, prove_segment(_read(store, organization, lane, name), organization, lane, name)
-        return
     waiting: deque[tuple[SegmentName, Future[Proof]]] = deque()
     for name in names:
-        data = _read(store, organization, lane, name)
-        waiting.append((name, helpers.submit(prove_segment, data, organization, lane, name)))
+        data = store.read(segment_path(organization, lane, name))
+        ready = helpers.ready()
+        if ready is None:
+            yield name, prove_segment(data, organization, lane, name)
+            continue
+        waiting.append((name, ready.submit(prove_segment, data, organization, lane, name)))
         if len(waiting) > _AHEAD:
             first, proof = waiting.popleft()
             yield first, proof.result()
     for first, proof in waiting:
         yield first, proof.result()
-
-
-def _read(store: Store, organization: str, lane: str, name: SegmentName) -> bytes:
-    return store.read(segment_path(organization, lane, name))

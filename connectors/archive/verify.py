@@ -6,28 +6,24 @@ other destinations, or the ledger.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from heapq import merge
-from multiprocessing import get_context
 from pathlib import Path
 
 from connectors.archive.directory import Directory
 from connectors.archive.flaws import Cause, Flaw, Flaws
-from connectors.archive.manifest import Manifest
+from connectors.archive.manifest import Manifest, Stated
 from connectors.archive.names import MARKER, is_organization, is_part, read_manifest_name
+from connectors.archive.proving import Helpers
+from connectors.archive.signature import Signature
 from connectors.archive.store import Store
 from connectors.archive.verify_lane import LaneCheck, LedgerReader, Proven, Seen, note_blemishes
-from connectors.archive.verify_manifests import Stated, check_listing, read_manifests
+from connectors.archive.verify_manifests import check_listing, check_signatures, read_manifests
 from consent.kinds import Lane
 from consent.merkle import EMPTY_ROOT, extend, root
 
 #: Leaves that enter the tree together.
 _RUN = 4096
-
-#: Segments from which on it is worth the start of other processes.
-_MANY = 40
 
 _LANES = frozenset(lane.value for lane in Lane)
 
@@ -43,8 +39,9 @@ class Report:
     segments: int
     manifests: int
     entries: int
-    #: Manifests whose root was computed again from the entries.
+    #: Manifests whose root was computed again from the entries, and those that a trusted key signed.
     roots: int
+    signed: int
 
     @property
     def ok(self) -> bool:
@@ -53,26 +50,28 @@ class Report:
 
 
 def verify_archive(
-    path: Path, *, ledger: LedgerReader | None = None, progress: Callable[[int], None] | None = None
-) -> Report:
+    path: Path, *, ledger: LedgerReader | None = None, progress: Callable[[int], None] | None = None,
+    keys: Sequence[str] = (),
+) -> Report:  # fmt: skip
     """Verify the archive under a directory: see `verify_store`."""
-    return verify_store(Directory(path), ledger=ledger, progress=progress)
+    return verify_store(Directory(path), ledger=ledger, progress=progress, keys=keys)
 
 
 def verify_store(
     store: Store, *, ledger: LedgerReader | None = None, progress: Callable[[int], None] | None = None,
-    processes: int = 1,
+    keys: Sequence[str] = (), processes: int = 1,
 ) -> Report:  # fmt: skip
     """Verify an archive, comparing with `ledger` where given; `progress` gets the number of entries done so far.
 
+    Of `keys`, the public keys that are trusted (`consent.notes`), one must have signed each ledger's newest manifest.
     More than one of `processes` share the work on a large archive. Raises TransientError or SuspendedError where the
     store or a file can't be read.
     """
     flaws = Flaws()
     organizations = _check_top(store, flaws)
     entries = 0
-    with _helpers(store, organizations, processes) as helpers:
-        ledgers = [_LedgerCheck(store, organization, flaws, ledger, helpers) for organization in organizations]
+    with Helpers(processes) as helpers:
+        ledgers = [_LedgerCheck(store, organization, flaws, ledger, keys, helpers) for organization in organizations]
         for one in ledgers:
             for _ in one.entries():
                 entries += 1
@@ -86,19 +85,8 @@ def verify_store(
         manifests=sum(len(one.stated) for one in ledgers),
         entries=entries,
         roots=sum(one.roots for one in ledgers),
+        signed=sum(stated.signature is Signature.TRUSTED for one in ledgers for stated in one.stated),
     )
-
-
-@contextmanager
-def _helpers(store: Store, organizations: Sequence[str], processes: int) -> Iterator[Executor | None]:
-    """Give processes that prove segments, where that is worth their start."""
-    folders = [f"{organization}/{lane}" for organization in organizations for lane in _LANES]
-    if processes < 2 or sum(len(store.names_unmarked(one)) for one in folders if store.is_folder(one)) < _MANY:
-        yield None
-        return
-    # Started anew, not forked: this process may have threads, and whoever copies one copies its locks.
-    with ProcessPoolExecutor(processes, get_context("spawn")) as helpers:
-        yield helpers
 
 
 def _check_top(store: Store, flaws: Flaws) -> Sequence[str]:
@@ -120,10 +108,11 @@ class _LedgerCheck:
     """Verifies one ledger's folder; its lanes stream side by side in order of seq, and grow the tree again."""
 
     def __init__(
-        self, store: Store, organization: str, flaws: Flaws, ledger: LedgerReader | None, helpers: Executor | None
-    ) -> None:
+        self, store: Store, organization: str, flaws: Flaws, ledger: LedgerReader | None, keys: Sequence[str],
+        helpers: Helpers,
+    ) -> None:  # fmt: skip
         self._store, self._organization, self._flaws, self._ledger = store, organization, flaws, ledger
-        self._helpers = helpers
+        self._keys, self._helpers = keys, helpers
         self.stated: list[Stated] = []
         self.seen: dict[str, Seen] = {}
         self.roots = 0
@@ -131,7 +120,8 @@ class _LedgerCheck:
     def entries(self) -> Iterator[Proven]:
         """Give every entry in order of seq, and verify all on the way."""
         numbers, lanes = self._look_around()
-        self.stated = list(read_manifests(self._store, self._organization, numbers, self._flaws))
+        self.stated = list(read_manifests(self._store, self._organization, numbers, self._keys, self._flaws))
+        check_signatures(self.stated, self._keys, self._flaws)
         checks = [
             LaneCheck(self._store, self._organization, lane, self._flaws, self._ledger, self._helpers)
             for lane in lanes
@@ -165,7 +155,7 @@ class _LedgerCheck:
     def _grow(self, entries: Iterator[Proven]) -> Iterator[Proven]:
         """Grow the tree entry by entry as far as it goes, and compare the root of each manifest on the way."""
         heads = defaultdict(list)
-        for manifest, _ in self.stated:
+        for manifest, *_ in self.stated:
             heads[manifest.size].append(manifest)
         self._compare_roots(heads.pop(0, []), EMPTY_ROOT)
         frontier: list[bytes] = []

@@ -2,13 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor
 from heapq import merge
 from typing import NamedTuple
 
 from connectors.archive.flaws import Cause, Flaws
 from connectors.archive.names import SegmentName, is_part, read_segment_name
-from connectors.archive.proving import Line, Proof, prove_all
+from connectors.archive.proving import Helpers, Line, Proof, prove_all
 from connectors.archive.segments import Header, read_header, segment_path
 from connectors.archive.store import Store
 from consent.canonical import entry_id
@@ -40,7 +39,7 @@ class LaneCheck:
 
     def __init__(
         self, store: Store, organization: str, lane: str, flaws: Flaws, ledger: LedgerReader | None,
-        helpers: Executor | None,
+        helpers: Helpers,
     ) -> None:  # fmt: skip
         self._helpers = helpers
         self._store, self._flaws, self._ledger = store, flaws, ledger
@@ -120,8 +119,8 @@ class LaneCheck:
             self._compare_with_header(path, header, proof)
         if self._ledger is not None and proof.lines:
             self._compare_with_ledger(path, proof.lines)
-        for line in proof.lines:
-            yield Proven(line.pos, line.seq, line.leaf, path)
+        for pos, seq, leaf, _ in proof.lines:
+            yield Proven(pos, seq, leaf, path)
 
     def _header(self, path: str, proof: Proof) -> Header | None:
         if proof.problem is not None:
@@ -134,7 +133,7 @@ class LaneCheck:
             return None
 
     def _compare_with_header(self, path: str, header: Header, proof: Proof) -> None:
-        positions = [one.pos for one in proof.lines]
+        positions = [pos for pos, *_ in proof.lines]
         if proof.following != header.count:
             told = f"holds {proof.following} entries where its first line says {header.count}"
             self._flaws.add(path, Cause.CHANGED, told)
@@ -143,17 +142,17 @@ class LaneCheck:
                 set(positions)
             ):
                 self._flaws.add(path, Cause.CHANGED, "holds other positions than its first line says")
-            if Counter([one.kind for one in proof.lines]) != header.kinds:
+            if Counter([kind for *_, kind in proof.lines]) != header.kinds:
                 self._flaws.add(path, Cause.CHANGED, "holds other kinds of entries than its first line says")
 
     def _compare_with_ledger(self, path: str, lines: Sequence[Line]) -> None:
         assert self._ledger is not None
-        first, last = lines[0].pos, lines[-1].pos
+        first, last = lines[0][0], lines[-1][0]
         leaves = {entry.pos: entry.leaf for entry in self._ledger(self.organization, self.lane, first, last)}
-        for one in lines:
-            if one.leaf is not None and leaves.get(one.pos) != one.leaf:
-                told = "isn't as in the ledger" if one.pos in leaves else "isn't in the ledger"
-                self._flaws.add(path, Cause.DIFFERENT, told, entry_id(self.organization, one.seq))
+        for pos, seq, leaf, _ in lines:
+            if leaf is not None and leaves.get(pos) != leaf:
+                told = "isn't as in the ledger" if pos in leaves else "isn't in the ledger"
+                self._flaws.add(path, Cause.DIFFERENT, told, entry_id(self.organization, seq))
 
     def _check_chain(self) -> None:
         numbered: dict[int, str] = {}

@@ -2,25 +2,23 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from connectors.archive.flaws import Cause, Flaws
-from connectors.archive.manifest import Listed, Manifest, read_listed, read_manifest
+from connectors.archive.manifest import Listed, Manifest, Stated, read_lines
 from connectors.archive.names import manifest_name
-from connectors.archive.sealed import Link, unseal
+from connectors.archive.sealed import Link, Unsealed, unseal
+from connectors.archive.signature import Signature
 from connectors.archive.store import Store
 from connectors.archive.verify_lane import Seen
 
 
-class Stated(NamedTuple):
-    """One manifest that was read whole."""
+def read_manifests(
+    store: Store, organization: str, numbers: Sequence[int], keys: Sequence[str], flaws: Flaws
+) -> Iterator[Stated]:
+    """Read a ledger's manifests by number, noting what is wrong with each and with their chain.
 
-    manifest: Manifest
-    listed: Sequence[Listed]
-
-
-def read_manifests(store: Store, organization: str, numbers: Sequence[int], flaws: Flaws) -> Iterator[Stated]:
-    """Read a ledger's manifests by number, noting what is wrong with each and with their chain."""
+    What one of `keys` signed has to be what it signed.
+    """
     before: Link | None = None
     expected = 0
     for number in numbers:
@@ -34,12 +32,38 @@ def read_manifests(store: Store, organization: str, numbers: Sequence[int], flaw
             cause = Cause.TRUNCATED if "cut short" in read.problem else Cause.CHANGED
             flaws.add(path, cause, read.problem)
         else:
-            stated = _read(path, read.lines, flaws)
+            stated = _read(path, read, keys, flaws)
         if stated is not None:
             if number == expected:
                 _follow(stated.manifest, before, flaws)
             yield stated
         before, expected = Link(path, read.sha256), number + 1
+
+
+def check_signatures(stated: Sequence[Stated], keys: Sequence[str], flaws: Flaws) -> None:
+    """See that one of these keys vouches for the newest manifest, and so, by its chain, for all before it.
+
+    Those from before there was a key stay as they are: unsigned, and vouched for by the first that was signed.
+    """
+    signers = [one.signature for one in stated]
+    if not keys:
+        if signers and signers[-1] is not Signature.NOBODY:
+            told = "is signed, and no key to check that with is known: name the one that you trust with --key"
+            flaws.note(stated[-1].manifest.name, Cause.PARTIAL, told)
+        return
+    signed = False
+    for one in stated:
+        if signed and one.signature is Signature.NOBODY:
+            flaws.add(one.manifest.name, Cause.UNSIGNED, "isn't signed, and a manifest before it is")
+        signed = signed or one.signature is not Signature.NOBODY
+    if not signers or signers[-1] is Signature.TRUSTED:
+        return
+    newest = stated[-1].manifest.name
+    if signers[-1] is Signature.STRANGER:
+        flaws.add(newest, Cause.UNSIGNED, "is signed by another key than those that are trusted")
+    elif not signed:
+        told = "isn't signed, as are none before it: it was changed, or written without the key; the next one is signed"
+        flaws.add(newest, Cause.UNSIGNED, told)
 
 
 def check_listing(
@@ -48,7 +72,7 @@ def check_listing(
     """Compare what the manifests list with the segments that are there; `whole`: no manifest is missing or spoiled."""
     listed_names: set[str] = set()
     held: Counter[str] = Counter()
-    for manifest, listed in stated:
+    for manifest, listed, *_ in stated:
         kinds: Counter[str] = Counter()
         for one in listed:
             listed_names.add(one.link.name)
@@ -84,7 +108,7 @@ def _check_unlisted(
         told = f"{len(newer)} segments from {newer[0]} on"
         if in_use:
             flaws.note(path, Cause.UNLISTED, f"isn't written yet: a run is at work, and wrote {told}")
-        else:
+        elif not flaws.spoils(path):  # else it is there, and can't be believed
             flaws.add(
                 path, Cause.UNLISTED,
                 f"is missing, and should list {told}: it was removed, or the run was cut before it wrote it; "
@@ -92,17 +116,16 @@ def _check_unlisted(
             )  # fmt: skip
 
 
-def _read(path: str, lines: Sequence[bytes], flaws: Flaws) -> Stated | None:
+def _read(path: str, read: Unsealed, keys: Sequence[str], flaws: Flaws) -> Stated | None:
     try:
-        manifest = read_manifest(lines[0])
-        listed = list(read_listed(lines[1:]))
+        stated = read_lines(path, read.lines, read.sha256, keys)
     except ValueError as error:
         flaws.add(path, Cause.CHANGED, str(error))
         return None
-    if manifest.name != path:
-        flaws.add(path, Cause.RENAMED, f"holds what {manifest.name} should hold")
+    if stated.manifest.name != path:
+        flaws.add(path, Cause.RENAMED, f"holds what {stated.manifest.name} should hold")
         return None
-    return Stated(manifest, listed)
+    return stated
 
 
 def _follow(manifest: Manifest, before: Link | None, flaws: Flaws) -> None:

@@ -27,7 +27,8 @@ def proof(
     import json
 
     from jobs.build import assembled
-    from jobs.evidence import bundle, signer_of
+    from jobs.evidence import bundle
+    from jobs.keys import signer_of
 
     key = entry_key(entry)
     assert key is not None
@@ -60,7 +61,7 @@ def list_keys(config: Config = None, as_json: Json = False) -> None:
     from consent.checkpoints import verifiers
     from consent.ledger import ledgers
     from jobs.build import assembled
-    from jobs.evidence import signer_of
+    from jobs.keys import signer_of
 
     with assembled(config, only_reads=True) as parts:
         signer = signer_of(parts.settings.evidence)

@@ -175,6 +175,12 @@ class S3World:
         found = self.client.list_object_versions(Bucket=self.bucket, Prefix=self.key("")).get("Versions", [])
         return sorted({one["Key"].removeprefix(self.key("")) for one in found})
 
+    @property
+    def tags(self) -> list[tuple[str, str]]:
+        """Every version's key, without the prefix, and the MD5 of its bytes."""
+        found = self.client.list_object_versions(Bucket=self.bucket, Prefix=self.key("")).get("Versions", [])
+        return sorted((one["Key"].removeprefix(self.key("")), one["ETag"].strip('"')) for one in found)
+
     def versions(self, name: str) -> list[str]:
         """Ids of a file's versions, the newest first."""
         found = self.client.list_object_versions(Bucket=self.bucket, Prefix=self.key(name)).get("Versions", [])

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,10 @@ import orjson
 import pytest
 
 from connectors.archive.connector import ArchiveConnector
+from connectors.archive.directory import Directory
 from connectors.archive.flaws import Cause
 from connectors.archive.sealed import seal_lines
-from connectors.archive.verify import Report, verify_archive
+from connectors.archive.verify import Report, verify_archive, verify_store
 from consent.canonical import canonical
 from consent.entry import Entry
 from consent.kinds import Lane
@@ -361,3 +363,23 @@ def test_verifying_says_how_far_it_is(root, archive: ArchiveConnector):
     verify_archive(root, progress=seen.append)
 
     assert seen == [4096]
+
+
+def test_several_processes_find_what_one_finds(root, archive):
+    ledger = make_ledger("acme", 32_000, text="STOP")
+    for lane in Lane:
+        owed = lane_of(ledger, lane)
+        for at in range(0, len(owed), 2000):
+            push(archive, owed[at : at + 2000])
+    archive.close(state(ledger))
+    newest = sorted((root / "acme/consent").iterdir())[-1]
+    newest.write_bytes(newest.read_bytes().replace(b"STOP", b"STOQ", 3))
+
+    alone = verify_store(Directory(root))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    helped = verify_store(Directory(root), processes=2)
+
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime > before
+    assert helped == alone
+    assert len(alone.flaws) == 3
+    assert alone.entries == len(ledger)

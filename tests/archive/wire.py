@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 
@@ -24,6 +24,7 @@ class Wire:
         self.pieces = 0
         #: Pieces toward the server before which everything is cut; None never.
         self._pieces_until: int | None = None
+        self._asked: Callable[[bytes], bool] | None = None
         self._open: set[socket.socket] = set()
         self._guard = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -47,6 +48,11 @@ class Wire:
         """Cut once instead of carrying the n-th piece to the server from now on, counted from 1."""
         with self._guard:
             self._pieces_until = piece
+
+    def cut_where(self, asked: Callable[[bytes], bool] | None) -> None:
+        """Cut instead of carrying a piece to the server of which `asked` says so; of each it is asked once."""
+        with self._guard:
+            self._asked = asked
 
     def swallow_answers(self, times: int) -> None:
         """Cut the next connections when a server's answer to a large request begins to come."""
@@ -94,7 +100,7 @@ class Wire:
             while data := source.recv(65_536):
                 if to_server:
                     sent[0] += len(data)
-                    if self._is_cut(len(data)):
+                    if self._is_cut(data):
                         break
                 elif self._is_swallowed(sent):
                     break
@@ -107,10 +113,14 @@ class Wire:
             if one is source:
                 one.close()
 
-    def _is_cut(self, sent: int) -> bool:
+    def _is_cut(self, piece: bytes) -> bool:
         with self._guard:
+            sent = len(piece)
             self.sent += sent
             self.pieces += 1
+            if self._asked is not None and self._asked(piece):
+                self.cuts += 1
+                return True
             if self._pieces_until is not None:
                 self._pieces_until -= 1
                 if self._pieces_until == 0:

@@ -10,10 +10,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pymerkle import InmemoryTree
 from pymerkle.proof import MerkleProof, verify_inclusion
 
-from consent.checkpoints import NoteError, Signer, new_key, newest_checkpoint, open_note
+from consent.checkpoints import newest_checkpoint, open_note, sign_head
 from consent.kinds import Kind, Lane
 from consent.ledger import append, newest_head, walk
 from consent.merkle import root_of
+from consent.notes import NoteError, Signer, new_key
 from consent.proofs import inclusion_path, root_of_path
 from consent.values import Record
 from jobs.evidence import bundle, sign, sign_all, verify_bundle
@@ -173,19 +174,19 @@ def test_a_whole_ledger_holds_every_checkpoint_that_was_signed_of_it(ledger, sig
 
 
 def _of_another_tree(signer, head):
-    return signer.sign("acme", head.size, bytes(32))
+    return sign_head(signer, "acme", head.size, bytes(32))
 
 
 def _of_another_size(signer, head):
-    return signer.sign("acme", head.size - 1, head.root)
+    return sign_head(signer, "acme", head.size - 1, head.root)
 
 
 def _of_another_ledger(signer, head):
-    return signer.sign("globex", head.size, head.root)
+    return sign_head(signer, "globex", head.size, head.root)
 
 
 def _with_another_text(signer, head):
-    return signer.sign("acme", head.size, head.root).replace(f"\n{head.size}\n", f"\n{head.size + 1}\n")
+    return sign_head(signer, "acme", head.size, head.root).replace(f"\n{head.size}\n", f"\n{head.size + 1}\n")
 
 
 @pytest.mark.parametrize(
