@@ -17,6 +17,7 @@ import orjson
 CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _ENTRY_ID = re.compile(r"([a-z0-9-]{2,32})-(\d{12})")
 
 
@@ -76,7 +77,7 @@ def parse_timestamp(text: str) -> int:
     when = datetime.fromisoformat(text)
     if when.tzinfo is None:
         raise ValueError("a time needs its offset, as in 2026-11-23T10:00:00Z")
-    return (when - _EPOCH) // timedelta(microseconds=1)
+    return (when - _EPOCH) // _MICROSECOND
 
 
 @lru_cache(maxsize=4096)  # the entries of a commit share their seconds, and writing one out costs as much as a hash

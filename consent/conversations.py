@@ -55,7 +55,7 @@ class Standing:
 
 def keep(tx: Connection, standings: Iterable[Standing]) -> None:
     """Store the states of conversations."""
-    upsert(tx, conversation_table, [_row(standing) for standing in standings])
+    upsert(tx, conversation_table, [_row(standing) for standing in standings], CHANGING)
 
 
 def pending(tx: Connection, organization: str, *, after: str = "", limit: int = 500) -> list[Standing]:
@@ -76,7 +76,7 @@ def standing_of(row: Sequence[Any]) -> Standing:
     """Return a stored conversation; its row has the table's order of columns."""
     (organization, tag, id_, sub_organization, channel, line_tag, contact_tag, line, contact, _, version, request_seq,
      state) = row  # fmt: skip
-    told = begin(id_, organization, sub_organization, line or "", contact or "", Group(channel))
+    told = begin(id_, organization, sub_organization, line or "", contact or "", _GROUPS[channel])
     return Standing(tag, line_tag, contact_tag, told.restored(version, orjson.loads(state)), request_seq)
 
 
@@ -119,4 +119,8 @@ def conversation_ids(tx: Connection, organization: str, column: str, tags: Seque
     return found
 
 
+_GROUPS = {one.value: one for one in Group}
 _CONVERSATION = ", ".join(column.name for column in conversation_table.columns)
+#: The columns that a text can change. SQLite writes an index anew for each of its columns that a statement names,
+#: changed or not, and those of tags and ids are in no order: that was a page each for every text.
+CHANGING = ("contact", "consent", "version", "request_seq", "state")

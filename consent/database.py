@@ -148,16 +148,17 @@ def insert(tx: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> None:
         _on_driver(tx, lambda driver: _copy(driver, table, rows))
 
 
-def upsert(tx: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> None:
-    """Insert rows, replacing all other columns of those whose primary key is there already."""
+def upsert(tx: Connection, table: Table, rows: Sequence[Sequence[Any]], changing: tuple[str, ...] = ()) -> None:
+    """Insert rows; of those whose primary key is there already, replace the columns `changing`, or all others."""
     if not rows:
         return
+    replacement = _replacement(table, changing)
     if tx.dialect.name == "sqlite":
-        _on_driver(tx, lambda driver: driver.executemany(_insertion(table) + _replacement(table), rows))
+        _on_driver(tx, lambda driver: driver.executemany(_insertion(table) + replacement, rows))
         return
     # One statement of constant text whatever the number of rows, so that it stays prepared.
     columns = [list(column) for column in zip(*rows, strict=True)]
-    _on_driver(tx, lambda driver: driver.execute(_array_insertion(table, tx.dialect) + _replacement(table), columns))
+    _on_driver(tx, lambda driver: driver.execute(_array_insertion(table, tx.dialect) + replacement, columns))
 
 
 def explain(error: DBAPIError) -> str:
@@ -242,9 +243,10 @@ def _array_insertion(table: Table, dialect: Dialect) -> str:
 
 
 @cache
-def _replacement(table: Table) -> str:
+def _replacement(table: Table, changing: tuple[str, ...]) -> str:
     keys = [column.name for column in table.primary_key.columns]
-    sets = ", ".join(f"{column.name} = excluded.{column.name}" for column in table.columns if column.name not in keys)
+    named = changing or tuple(column.name for column in table.columns if column.name not in keys)
+    sets = ", ".join(f"{name} = excluded.{name}" for name in named)
     return f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {sets}"
 
 

@@ -4,12 +4,12 @@ A pure function over `consent.rules`: the state and the text go in, the records 
 the state afterwards is the fold of those records. Time, ids and numbers are handed over by the caller.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from consent.conversation import DAY, Conversation
+from consent.lexicon import Heard as Said
 from consent.policy import Policy
-from consent.replies import Heard as Said
 from consent.replies import Reading, read_reply
 from consent.rules import (
     NONE,
@@ -20,13 +20,12 @@ from consent.rules import (
     RULES_DISCLAIMER,
     RULES_OFF,
     RULINGS,
-    TEXTS,
     Case,
     Event,
     When,
 )
 from consent.step import Step
-from consent.values import Message, Mode, Origin, Record, Scope, Sender, Verdict
+from consent.values import Consent, Message, Mode, Origin, Record, Scope, Sender, Verdict
 
 #: Requests and reminders that reach a contact of one conversation in 24 h.
 MOST_REQUESTS = 3
@@ -45,7 +44,7 @@ _PROVIDED = {"STOP": Event.CARRIER, "START": Event.START, "HELP": Event.HELP}
 _UNDOUBTED = frozenset((When.NO_NUMBER, When.LATE_ANSWER, When.LATE_TEXT, When.ECHO, When.REPEATED))
 # Looking a member up in its enum is a hundredth of a decision, so what each decision needs has a name of its own.
 _EMPLOYEE, _EMPLOYEE_TEXT, _TEXT, _STOP = Sender.EMPLOYEE, Event.EMPLOYEE, Event.TEXT, Event.STOP
-_ALWAYS, _ECHO, _OFF, _MT = When.ALWAYS, When.ECHO, Mode.OFF, Origin.MT
+_ECHO, _MT = When.ECHO, Origin.MT
 _ANSWERS = frozenset((Event.YES, Event.STOP, Event.START, Event.CARRIER))
 _OPT_OUTS = frozenset((Event.STOP, Event.CARRIER))
 _SILENT = Reading(Said.TEXT, 10, None, "", False, False, "", False)
@@ -75,6 +74,10 @@ class Heard(NamedTuple):
     group_stopped: bool
 
 
+#: An employee's text decides nothing; of a group send it counts whether another contact is opted out.
+_UNHEARD = (Heard(_EMPLOYEE_TEXT, _SILENT, "", False), Heard(_EMPLOYEE_TEXT, _SILENT, "", True))
+
+
 def decide(
     conversation: Conversation, message: Message, policy: Policy, *, tag: Callable[[str], str] = _untagged,
     group_stopped: bool = False, stopped_at: int | None = None,
@@ -91,8 +94,8 @@ def decide(
         facts["stopped_at"] = stopped_at  # said elsewhere, of this conversation too
         conversation = conversation._replace(decided_at=stopped_at)
     heard = _heard(conversation, message, policy, tag, group_stopped)
-    case = _ruling(conversation, message, policy, heard) or _ruled(conversation, message, policy, heard)
-    closes = _closes(heard, policy, case)
+    case = _case(conversation, message, policy, heard)
+    closes = _closes(heard, policy, case) if heard.event is _STOP else None
     if closes is not None and case.after is not OPTED_OUT:
         facts["scope"] = closes.value  # no decision says how far it reaches: it was opted out here before
     step = Step(conversation, message, policy)
@@ -133,7 +136,7 @@ def _heard(
     conversation: Conversation, message: Message, policy: Policy, tag: Callable[[str], str], group_stopped: bool
 ) -> Heard:
     if message.sender is _EMPLOYEE:  # only the contact decides
-        return Heard(_EMPLOYEE_TEXT, _SILENT, "", group_stopped)
+        return _UNHEARD[group_stopped]
     request = conversation.request
     reading = read_reply(message.text, policy.words(request))
     event = _EVENTS[reading.heard]
@@ -143,22 +146,10 @@ def _heard(
     return Heard(event, reading, tagged, False)
 
 
-def _ruling(conversation: Conversation, message: Message, policy: Policy, heard: Heard) -> Case | None:
-    """Return the ruling that stands before the tables, if one holds."""
-    for case, holds in _RULINGS[message.sender, heard.event]:
-        if holds(conversation, message, policy, heard):
-            if case.verdict is not None:
-                return case
-            through = conversation.consent is OPTED_IN or policy.mode is _OFF
-            verdict, reason = (Verdict.DELIVERED, None) if through else (Verdict.HELD, case.reason)
-            return case._replace(verdict=verdict, reason=reason)
-    return None
-
-
-def _ruled(conversation: Conversation, message: Message, policy: Policy, heard: Heard) -> Case:
-    """Return the case that the table of the mode has for this."""
-    for case in _TABLES[policy.mode][conversation.consent, heard.event]:
-        if case.when is _ALWAYS or _CONDITIONS[case.when](conversation, message, policy, heard):
+def _case(conversation: Conversation, message: Message, policy: Policy, heard: Heard) -> Case:
+    """Return what follows: a ruling that stands before the tables, or what the table of the mode has."""
+    for case, holds in _CASES[policy.mode, conversation.consent, heard.event]:
+        if holds is None or holds(conversation, message, policy, heard):
             return _capped(case, conversation, message) if case.autos else case
     raise LookupError(f"no case holds for {heard.event} in state {conversation.consent}")
 
@@ -189,10 +180,6 @@ def _request_due(conversation: Conversation, message: Message, _policy: Policy, 
     return old and conversation.unanswered < MOST_REQUESTS
 
 
-def _is_group_send(_conversation: Conversation, message: Message, policy: Policy, _heard: Heard) -> bool:
-    return len(message.recipients) > 1 and policy.mode is not _OFF
-
-
 def _is_late_answer(conversation: Conversation, message: Message, _policy: Policy, heard: Heard) -> bool:
     """At the same instant STOP wins."""
     decided_at = conversation.decided_at
@@ -218,13 +205,8 @@ def _is_repeated(conversation: Conversation, message: Message, _policy: Policy, 
     return sum(one == heard.tag and message.sent_at - at < DAY for one, at in conversation.recent) >= _LOOP - 1
 
 
-def _is_confirmed(_conversation: Conversation, message: Message, _policy: Policy, _heard: Heard) -> bool:
-    return message.provider.get("opt_out_type") == "STOP"
-
-
 #: Each condition of the tables: (conversation, message, policy, heard) -> whether it holds.
 _CONDITIONS: Mapping[When, Callable[[Conversation, Message, Policy, Heard], bool]] = {
-    When.ALWAYS: lambda _c, _m, _p, _h: True,
     When.REQUEST_DUE: _request_due,
     When.AFTER_REQUEST: lambda c, m, _p, _h: c.request is not None and m.sent_at >= c.request.sent_at,
     When.UNSPOKEN: lambda c, _m, _p, _h: not c.spoken,
@@ -232,35 +214,53 @@ _CONDITIONS: Mapping[When, Callable[[Conversation, Message, Policy, Heard], bool
     When.KEYWORD: lambda _c, _m, _p, h: h.reading.tier == 2,
     When.UNHELPED: lambda c, m, _p, _h: c.helped_at is None or m.sent_at - c.helped_at >= DAY,
     When.NO_NUMBER: lambda _c, m, _p, _h: not m.contact.startswith("+"),
-    When.GROUP_SEND: _is_group_send,
-    When.GROUP_STOPPED: lambda _c, _m, p, h: h.group_stopped and p.mode is Mode.OFF,
+    When.GROUP_SEND: lambda _c, m, _p, _h: len(m.recipients) > 1,
+    When.GROUP_STOPPED: lambda _c, _m, _p, h: h.group_stopped,
     When.LATE_ANSWER: _is_late_answer,
     When.LATE_TEXT: _is_late_text,
     When.ECHO: _is_echo,
     When.REPEATED: _is_repeated,
-    When.CONFIRMED_AGAIN: lambda c, m, p, h: c.consent is OPTED_OUT and _is_confirmed(c, m, p, h),
-    When.CONFIRMED: _is_confirmed,
-    When.CARRIER_HELPS: lambda _c, m, p, _h: m.provider.get("opt_out_type") == "HELP" and p.mode is not Mode.OFF,
-    When.MAYBE_REVOKED: lambda c, _m, p, h: (
-        h.reading.possible_revocation and c.consent is OPTED_OUT and p.mode is not Mode.OFF
-    ),
+    When.CONFIRMED_AGAIN: lambda _c, m, _p, _h: m.provider.get("opt_out_type") == "STOP",
+    When.CONFIRMED: lambda _c, m, _p, _h: m.provider.get("opt_out_type") == "STOP",
+    When.CARRIER_HELPS: lambda _c, m, _p, _h: m.provider.get("opt_out_type") == "HELP",
+    When.MAYBE_REVOKED: lambda _c, _m, _p, h: h.reading.possible_revocation,
 }
-#: What a condition can hold of at all, where that isn't every text: the others aren't asked.
-_ONLY = {
-    When.LATE_ANSWER: _ANSWERS, When.ECHO: {Event.TEXT}, When.REPEATED: {Event.TEXT}, When.MAYBE_REVOKED: {Event.TEXT},
-    When.CONFIRMED: {Event.STOP}, When.CONFIRMED_AGAIN: {Event.STOP}, When.CARRIER_HELPS: {Event.HELP},
-}  # fmt: skip
-_RULINGS = {
-    (sender, event): tuple(
-        (case, _CONDITIONS[case.when]) for case in cases if event in _ONLY.get(case.when, TEXTS)
-    )
-    for sender, cases in RULINGS.items()
-    for event in TEXTS
-}  # fmt: skip
+#: Where a ruling can hold, if not everywhere: (mode, state, event) -> whether it is asked there.
+_WHERE: Mapping[When, Callable[[Mode, Consent, Event], bool]] = {
+    When.GROUP_SEND: lambda mode, _state, _event: mode is not Mode.OFF,
+    When.GROUP_STOPPED: lambda mode, _state, _event: mode is Mode.OFF,
+    When.LATE_ANSWER: lambda _mode, _state, event: event in _ANSWERS,
+    When.ECHO: lambda _mode, _state, event: event is Event.TEXT,
+    When.REPEATED: lambda _mode, _state, event: event is Event.TEXT,
+    When.CONFIRMED_AGAIN: lambda _mode, state, event: event is Event.STOP and state is OPTED_OUT,
+    When.CONFIRMED: lambda _mode, _state, event: event is Event.STOP,
+    When.CARRIER_HELPS: lambda mode, _state, event: event is Event.HELP and mode is not Mode.OFF,
+    When.MAYBE_REVOKED: lambda mode, state, event: event is Event.TEXT and state is OPTED_OUT and mode is not Mode.OFF,
+}
+
+
+def _cases(mode: Mode, state: Consent, event: Event) -> Iterator[Case]:
+    """Yield what may follow, in the order in which it is asked: the rulings, then the table of the mode."""
+    through = state is OPTED_IN or mode is Mode.OFF
+    for case in RULINGS[Sender.EMPLOYEE if event is Event.EMPLOYEE else Sender.CONTACT]:
+        if case.when in _WHERE and not _WHERE[case.when](mode, state, event):
+            continue
+        if case.verdict is None and through:
+            yield case._replace(verdict=Verdict.DELIVERED, reason=None)
+        else:
+            yield case._replace(verdict=case.verdict or Verdict.HELD)
+    yield from _TABLES[mode][state, event]
+
+
+_CASES = {
+    (mode, state, event): tuple((case, _CONDITIONS.get(case.when)) for case in _cases(mode, state, event))
+    for mode, table in _TABLES.items()
+    for state, event in table
+}
 
 
 def _closes(heard: Heard, policy: Policy, case: Case) -> Scope | None:
-    if heard.event is not _STOP or case.reason not in ("opted_out", "duplicate"):
+    if case.reason not in ("opted_out", "duplicate"):
         return None
     if heard.reading.stop_all:
         return Scope.ORG
@@ -276,12 +276,13 @@ def _write(
     if origin is None and case.after is not None:
         origin = _MT
     flags = message.flags + case.flags
-    if heard.reading.possible_revocation and case.when is not _ECHO:
+    doubtful = heard.reading.possible_revocation
+    if doubtful and case.when is not _ECHO:
         flags += ("possible_revocation",)
     if before.consent is OPTED_OUT and heard.event in _OPT_OUTS and case.when is not When.LATE_ANSWER:
         facts["again"] = OPTED_OUT.value
     step.text(heard.reading, case, after, origin, flags, heard.tag, facts)
-    if _is_doubtful(before, heard, case):
+    if doubtful and _is_revocable(before, case):
         step.open_review(heard.reading, after, origin)
     if after is not before.consent and after in (OPTED_IN, OPTED_OUT):
         step.decide(after, origin or _MT, _how(case, heard, policy))
@@ -290,11 +291,9 @@ def _write(
         step.send(key, reminder=case.row == "8")
 
 
-def _is_doubtful(before: Conversation, heard: Heard, case: Case) -> bool:
-    """Whether a person has to say if this text revoked: not where it decides nothing, or nothing is left to revoke."""
-    if not heard.reading.possible_revocation or case.when in _UNDOUBTED:
-        return False
-    return before.consent is not OPTED_OUT and case.after is not OPTED_OUT
+def _is_revocable(before: Conversation, case: Case) -> bool:
+    """Whether a person has to say if a text revoked: not where it decides nothing, or nothing is left to revoke."""
+    return case.when not in _UNDOUBTED and before.consent is not OPTED_OUT and case.after is not OPTED_OUT
 
 
 def _how(case: Case, heard: Heard, policy: Policy) -> dict[str, Any]:

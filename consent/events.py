@@ -4,9 +4,9 @@ Each event is one JSON object beside the messages. What it does to one conversat
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from consent.canonical import parse_entry_id, parse_timestamp
 from consent.conversation import Conversation
@@ -37,8 +37,7 @@ class Happened(StrEnum):
 _HEARD = {one.value: one for one in Happened if one is not Happened.IMPORTED}
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One event, read and normalized; what an event of its kind doesn't have is None."""
 
     id: str
@@ -63,7 +62,7 @@ class Event:
     actor: str | None = None
     #: What an imported row says, and the personal facts that it rests on.
     consent: Consent | None = None
-    told: Mapping[str, Any] = field(default_factory=dict)
+    told: Mapping[str, Any] = MappingProxyType({})
 
     def about(self, conversation: Conversation) -> Message:
         """Return the event as the empty text that a step of a conversation is written about."""

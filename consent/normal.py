@@ -7,6 +7,7 @@ a repetition, and long runs of combining marks, which Unicode normalization sort
 import re
 import unicodedata
 from functools import cache, lru_cache
+from string import ascii_lowercase
 from typing import NamedTuple
 
 from consent.revocations import floor_word
@@ -84,9 +85,12 @@ def tokens_of(folded: str) -> list[str]:
     return _TOKEN.findall(folded.replace("'", ""))
 
 
-def spells(words: list[bytes]) -> bool:
-    """Whether a word may be spelled out among these: three letters or more stand alone."""
-    return [*map(len, words)].count(1) >= _SPELLED
+def is_disguised(folded: str, words: list[str]) -> bool:
+    """Whether letters of this ASCII text may be spelled out one by one, or digits stand for letters."""
+    lonely = not _LETTERS.isdisjoint(words) and [*map(len, words)].count(1) >= _SPELLED
+    if lonely and _SPACED_LETTERS.search(folded):
+        return True
+    return ("0" in folded or "1" in folded or "5" in folded) and _DIGIT.search(folded) is not None
 
 
 @lru_cache(maxsize=4096)
@@ -95,20 +99,22 @@ def normalized(word: str) -> str:
     return tidy(fold(_visible(_LINE_ENDS.sub("\n", word).strip()[:READ_AT_MOST])))
 
 
-def disguises(said: Plain) -> list[str]:
-    """Every other way to read the text that only an opt-out is looked for in, the likeliest first."""
-    sources = [said.folded]
-    if not said.folded.isascii() and _LOOKALIKE.search(said.folded):
-        sources = [said.folded.translate(_LOOKALIKES)]
+def disguises(said: Plain, words: list[str]) -> list[str]:
+    """Every other way to read a text of these words that only an opt-out is looked for in, the likeliest first."""
+    folded = said.folded
+    sources = [folded]
+    if folded.isascii():
+        if not is_disguised(folded, words):
+            return []
+    elif _LOOKALIKE.search(folded):
+        sources = [folded.translate(_LOOKALIKES)]
         if _GREEK_CAPITAL.search(said.cased):
             # A capital Greek nu looks like an N, a small one like a v: both are read.
             sources.insert(0, fold(said.cased.translate(_GREEK_CAPITALS)).translate(_LOOKALIKES))
     forms: list[str] = []
     for source in sources:
-        may_be_spelled = not source.isascii() or spells(source.encode().translate(_WORDS).split())
-        joined = _SPACED_LETTERS.sub(_join, source) if may_be_spelled else source
-        for reading in _without_digits(joined):
-            if reading != said.folded and reading not in forms:
+        for reading in _without_digits(_SPACED_LETTERS.sub(_join, source)):
+            if reading != folded and reading not in forms:
                 forms.append(reading)
     return forms
 
@@ -135,9 +141,11 @@ def without_quotes(text: str) -> str:
 def holds_floor_word(text: str) -> bool:
     """Whether a floor word stands anywhere in a text of any length; what is no Latin letter is passed over."""
     if not text.isascii():
-        # What is invisible goes with all else that is no letter of ours.
-        text = unicodedata.normalize("NFKD", _LONG_RUN.sub(r"\1", _RUN_OF_BLANKS.sub(" ", text)))
-        text = _CONTROLS.sub("", text.encode("ascii", "ignore").decode())
+        for blank in _BLANKS:
+            text = text.replace(blank, " ")
+        # What is invisible goes with all else that is no letter of ours, and marks too, however they would be sorted.
+        pieces = (unicodedata.normalize("NFKD", text[at : at + _PIECE]) for at in range(0, len(text), _PIECE))
+        text = "".join(pieces).encode("ascii", "ignore").translate(None, _CONTROLS).decode()
     return floor_word(text.lower().replace("'", "")) is not None
 
 
@@ -153,9 +161,9 @@ def _both_ends(text: str) -> str:
 def _visible(text: str) -> str:
     """NFKC, without format characters, variation selectors and controls; line ends stand."""
     if text.isascii():
-        return _CONTROLS.sub("", text.replace("\t", " ").replace("`", "'"))
+        return text.replace("\t", " ").replace("`", "'").encode().translate(None, _CONTROLS).decode()
     # An acute accent that stands alone would become a blank and a mark.
-    text = _DASHES.sub("-", _APOSTROPHES.sub("'", _BLANKS.sub(" ", text)))
+    text = _DASHES.sub("-", _APOSTROPHES.sub("'", _BLANK.sub(" ", text)))
     text = _invisible().sub("", text)
     text = _LONG_RUN.sub(r"\1", text)
     return _invisible().sub("", unicodedata.normalize("NFKC", text))
@@ -219,7 +227,7 @@ def _marks() -> re.Pattern[str]:
 # Nothing invisible or combining is assigned between plane 1 and the tags of plane 14. The classes are built when
 # the first text needs them: a twentieth of a second that no command line should wait for.
 _ASSIGNED = (*range(0x20000), *range(0xE0000, 0xE0200))
-_CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]+")
+_CONTROLS = bytes((*range(0x0A), *range(0x0B, 0x20), 0x7F))
 _LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _LONG_RUN = re.compile(r"([^\w\s]{32})[^\w\s]+")
 _TOKEN = re.compile(r"[^\W_]+")
@@ -229,6 +237,7 @@ _OUTER = bytes(code for code in _ASCII if not chr(code).isalnum())
 _WORDS = _ASCII.translate(bytes.maketrans(_OUTER, b" " * len(_OUTER))) + bytes(128)
 _TIDY = bytes.maketrans(b"-_\x1c\x1d\x1e\x1f", b"      ")  # str.split takes the four separators for blanks
 _SPELLED = 3
+_LETTERS = frozenset(ascii_lowercase)
 _DIGIT = re.compile(r"[015](?:(?<=[^\W\d_].)|(?=[^\W\d_]))")
 _ZERO, _ONE, _FIVE = (re.compile(rf"(?<=[^\W\d_]){digit}|{digit}(?=[^\W\d_])") for digit in "015")
 _BETWEEN_LETTERS = re.compile(r"[\W_]+")
@@ -237,8 +246,10 @@ _SPACED_LETTERS = re.compile(r"(?<![^\W_])[^\W\d_](?:[\s._*/|·•~,-]{1,3}[^\W\
 _APOSTROPHES = re.compile("[’‘‛ʼʻ`´′＇]")
 _DASHES = re.compile("[‐‑‒–]")
 # An empty Braille cell, and the ligatures that hold whole sentences and say nothing here.
-_BLANKS = re.compile("[\t\u2800\ufdf0-\ufdfd]")
-_RUN_OF_BLANKS = re.compile(f"{_BLANKS.pattern}+")
+_BLANKS = ("\t", "\u2800", *map(chr, range(0xFDF0, 0xFDFE)))
+_BLANK = re.compile(f"[{''.join(_BLANKS)}]")
+#: Code points that are normalized at a time: the time to sort marks grows by the square.
+_PIECE = 64
 _DASH_LINES = ("--", "—", "__")
 
 

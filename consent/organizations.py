@@ -17,9 +17,9 @@ from sqlalchemy import Column, Connection, LargeBinary, String, Table
 from consent.database import Database, insert, metadata, run
 from consent.kinds import SYSTEM, Kind
 from consent.ledger import append, create_ledger, lock
+from consent.lexicon import LANGUAGE_WORDS
 from consent.policy import Policy, policy_of
 from consent.releasing import release_waiting
-from consent.replies import LANGUAGE_WORDS
 from consent.values import Mode, Record, Scope
 
 _ID = re.compile(r"[a-z0-9-]{2,32}")

@@ -6,8 +6,10 @@ from functools import cached_property
 from typing import Any
 
 from consent.conversation import Request
-from consent.replies import DEFAULT_OPT_OUT as STANDARD_OPT_OUT
-from consent.replies import FLOOR, HELP_WORDS, LANGUAGE_WORDS, NO_WORDS, START_WORDS, Words, normalized
+from consent.lexicon import DEFAULT_OPT_OUT as STANDARD_OPT_OUT
+from consent.lexicon import HELP_WORDS, LANGUAGE_WORDS, NO_WORDS, START_WORDS, Words
+from consent.normal import normalized
+from consent.revocations import FLOOR
 from consent.templates import (
     DEFAULT_OPT_IN,
     DEFAULT_OPT_OUT,
@@ -23,6 +25,7 @@ from consent.values import Mode, Scope
 #: What a keyword can be for.
 USES = ("opt_out", "help", "opt_in")
 
+_VERSION, _SENT_AT = map(Request._fields.index, ("template_version", "sent_at"))
 _HOUR = 3_600 * 1_000_000
 #: A template whose own words are fewer letters than this says too little to know an echo by.
 _TELLING = 12
@@ -106,10 +109,10 @@ class Policy:
         """
         if request is None:
             return self._words
-        own = request.template_version > 0
-        asked = (request.opt_in, request.opt_out, request.language, own)
+        asked = request[_VERSION:_SENT_AT]  # all of it but when, and of which step
         known = self._answers.get(asked)
         if known is None:
+            own = request.template_version > 0
             opt_in = dict.fromkeys((request.opt_in, self.opt_in(request.language, own=own)))
             opt_out = dict.fromkeys((*self._words.opt_out, request.opt_out))
             known = self._answers[asked] = Words(tuple(opt_in), tuple(opt_out), self._words.help)
@@ -144,7 +147,7 @@ class Policy:
         return text.startswith(self._own_beginnings) and any(_reads(text, own) for own in self._own_texts)
 
     @cached_property
-    def _answers(self) -> dict[tuple[str, str, str, bool], Words]:
+    def _answers(self) -> dict[tuple[int | str, ...], Words]:
         return {}
 
     @cached_property

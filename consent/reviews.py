@@ -5,7 +5,7 @@ says follows from those two entries alone. Closed as a revocation, it opts the c
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -269,7 +269,7 @@ def _opted_out(
 ) -> Decision:  # fmt: skip
     """Opt out as of the text's own time, and tell now; of a number that was erased there is nobody to tell."""
     origin = conversation.origin or Origin.MT
-    then = Step(conversation, replace(now, sent_at=review.opened_at), policy)
+    then = Step(conversation, now._replace(sent_at=review.opened_at), policy)
     of_it = {"source": "review", "scope": policy.scope.value, "opening": review.id, "actor": closing.actor}
     said = {name: review.said[name] for name in ("text", "message_id") if name in review.said}
     then.decide(Consent.OPTED_OUT, origin, of_it | facts, said | {"note": closing.note})

@@ -75,6 +75,18 @@ def floor_word(folded: str) -> str | None:
     return found[0] if found else None
 
 
+def floor_word_among(words: list[str], folded: str) -> str | None:
+    """Return the same, of a text whose words are known."""
+    if _FLOOR_TOKENS.isdisjoint(words):
+        return None
+    if "opt" in words:  # one alone is none
+        return floor_word(folded.replace("'", ""))
+    return next(word for word in words if word in _FLOOR_TOKENS)
+
+
+#: What one of them begins with, as a word.
+_FLOOR_TOKENS: Final = frozenset((*FLOOR, "stopall", "opt", "optout", "unsub"))
+
 #: A sentence that is longer says something else besides.
 SENTENCE_WORDS: Final = 40
 

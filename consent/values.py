@@ -4,8 +4,8 @@ Standard library only: the rules import this file and no clock, no database, no 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from consent.kinds import Kind
@@ -66,8 +66,10 @@ class Group(StrEnum):
     WHATSAPP = "whatsapp"
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Message(NamedTuple):
     """One text, read and normalized: numbers in E.164, times in microseconds since 1970 (UTC)."""
 
     id: str
@@ -90,9 +92,9 @@ class Message:
     #: All contact numbers of a group text, this contact's among them.
     recipients: tuple[str, ...] = ()
     media: tuple[Mapping[str, str], ...] = ()
-    provider: Mapping[str, Any] = field(default_factory=dict)
+    provider: Mapping[str, Any] = _NOTHING
     #: The numbers as they came, where that differs from E.164.
-    raw: Mapping[str, Any] = field(default_factory=dict)
+    raw: Mapping[str, Any] = _NOTHING
     flags: tuple[str, ...] = ()
 
 

@@ -12,6 +12,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from consent.kinds import Kind
+from consent.lexicon import DEFAULT_OPT_OUT
+from consent.normal import normalized
 from consent.organizations import (
     ForbiddenError,
     SettingError,
@@ -20,7 +22,7 @@ from consent.organizations import (
     store_settings,
 )
 from consent.policy import Policy, shows
-from consent.replies import DEFAULT_OPT_OUT, FLOOR, normalized
+from consent.revocations import FLOOR
 from consent.templates import (
     DEFAULT_TEMPLATES,
     EMPLOYEE_NAME,

@@ -5,10 +5,11 @@ from typing import Any
 from sqlalchemy import Connection
 
 from consent.canonical import timestamp
+from consent.lexicon import DEFAULT_OPT_OUT, HELP_WORDS
 from consent.organizations import Organization, read_policies
 from consent.owners import Line
 from consent.policy import Policy
-from consent.replies import DEFAULT_OPT_OUT, FLOOR, HELP_WORDS
+from consent.revocations import FLOOR
 from consent.templates import TEMPLATE_NAMES
 
 

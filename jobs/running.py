@@ -14,13 +14,14 @@ from consent.kinds import SYSTEM, Kind
 from consent.ledger import append, create_ledger, read_positions
 from consent.values import Record
 from sync import findings, receipts
+from sync.choosing import Filters, Only
 from sync.clock import database_now
 from sync.delivery import Rules
 from sync.destinations import Destination
 from sync.owed import owed_everywhere
 from sync.port import SuspendedError, TransientError
 from sync.reconcile import Problem, Reconciled, reconcile
-from sync.resync import AlreadyRunningError, Filters, Only, Resynced, resync
+from sync.resync import AlreadyRunningError, Resynced, resync
 from sync.runs import Noted, Work, noted
 
 log = structlog.get_logger()

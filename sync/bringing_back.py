@@ -216,7 +216,7 @@ class _Beside:
             self._taken.append(_Taken(self._tags("review", facts["opening"]), content, entry.seq))
             return
         id = said.get("message_id")  # noqa: A001
-        tag = self._tags("id", id.encode("utf-8", "surrogatepass")) if isinstance(id, str) else None
+        tag = self._tags("id", id) if isinstance(id, str) else None
         last = self._taken[-1] if self._taken else None
         follows = last is not None and last.first + last.count == entry.seq and entry.conversation is not None
         if tag is None:

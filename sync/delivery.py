@@ -33,8 +33,6 @@ log = structlog.get_logger()
 
 #: Entries that are read at one time where batches are smaller: a query costs as much as a hundred of them.
 _READ = 1_000
-#: Batches of a lane that are kept until the first of them is settled, by those that go at one time.
-_AHEAD = 2
 #: A head is looked at again at least this often, so that a STOP overtakes the backlog that is being worked.
 _HEAD_SECONDS = 0.05
 
@@ -189,10 +187,10 @@ class _Delivery:
         self._looked = time.monotonic()
 
     def _ahead(self) -> None:
-        if self._capacity.in_flight == 1:
+        if self._capacity.pushes == 1:
             self._work(None)
             return
-        with ThreadPoolExecutor(self._capacity.in_flight, f"push-{self._destination.name}") as pool:
+        with ThreadPoolExecutor(self._capacity.pushes, f"push-{self._destination.name}") as pool:
             self._work(pool)
 
     def _work(self, pool: Executor | None) -> None:
@@ -239,11 +237,11 @@ class _Delivery:
             self._looked = now
         busy = len(self._under_way())
         for lane in self._lanes:
-            kept_free = 1 if lane is not self._lanes[0] and self._capacity.in_flight > 1 else 0
+            kept_free = 1 if lane is not self._lanes[0] and self._capacity.pushes > 1 else 0
             # What was answered out of turn keeps nobody from going on, as long as it isn't too much to remember.
-            most = 1 if self._capacity.ordered else _AHEAD * self._capacity.in_flight
+            most = 1 if self._capacity.ordered else self._capacity.pushes + self._capacity.in_flight
             while lane.ahead < self._size(lane) and len(lane.pushes) < most:
-                if busy >= self._capacity.in_flight - kept_free:
+                if busy >= self._capacity.pushes - kept_free:
                     break
                 lane.pushes.append(self._start(lane, pool))
                 busy += 1

@@ -1,7 +1,6 @@
 """Events meet what is kept of the conversations that they concern, inside the intake."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import assert_never
 
 from consent.answers import Told
@@ -98,7 +97,7 @@ class Events:
                 told_lines.add(here.line or "")
             written += self._writing.keep(standing, decision)
         if main is None:  # no conversation to close: it holds for every line that has none yet
-            event = event if event.scope is Scope.SUB_ORG else replace(event, scope=Scope.ORG)
+            event = event if event.scope is Scope.SUB_ORG else event._replace(scope=Scope.ORG)
             written += self._writing.note(revoke_everywhere(event))
         self._standings.contacts.stop(contact, reach_of(event.scope, within), event.at, self._writing.next_seq - 1)
         return written
@@ -126,7 +125,7 @@ class Events:
             named = [one for one in named if one.conversation.sub_organization == within]
         else:
             inside = of_contact if scope is Scope.ORG else []
-        return replace(event, scope=scope), within, [*named, *(one for one in inside if one not in named)]
+        return event._replace(scope=scope), within, [*named, *(one for one in inside if one not in named)]
 
     def _here(self, standing: Standing, event: Event) -> tuple[Event, Policy]:
         """Return an event as it concerns one conversation, with that line's employee, and the policy that rules it."""

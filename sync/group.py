@@ -72,8 +72,7 @@ class Group:
     def take(self, objects: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Decide and write; answers in order. A fault in one text is its own answer."""
         read = [self._read(asked) for asked in objects]
-        # Half a surrogate pair in an id has its tag, too; its answer says what is wrong with it.
-        id_tags = [self._tags("id", asked["id"].encode("utf-8", "surrogatepass")) for asked in objects]
+        id_tags = [self._tags("id", asked["id"]) for asked in objects]
         known = self._known(id_tags)
         self._standings.load(message for message in read if isinstance(message, Message))
         self._imports.load(message for message in read if isinstance(message, Event))
@@ -82,7 +81,7 @@ class Group:
             if isinstance(message, MessageError):
                 answers.append(_error(asked["id"], message.code, message.detail))
                 continue
-            content_tag = self._tags("content", _content(asked, message))
+            content_tag = self._tags.of(b"content\x00" + _content(asked, message))
             before = known.get(id_tag)
             if before is None:
                 first = self._writing.next_seq

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -113,7 +113,7 @@ class Imports:
         policy = self._policies[conversation.sub_organization or self._organization]
         since = self._since(event, standing)
         # Which employee it was given to, only the row can say, and of its own line only.
-        here = event if event.line == conversation.line else replace(event, employee_id=None, employee_name=None)
+        here = event if event.line == conversation.line else event._replace(employee_id=None, employee_name=None)
         return take_row(conversation, here, policy, since=since, **more)
 
     def _since(self, event: Event, standing: Standing) -> int | None:
@@ -220,7 +220,7 @@ class Preview:
             return
         standings.of_contact(event.contact or "")
         for (line, group, sub_organization), (consent, decided_at) in states.items():
-            about = replace(event, group=group, sub_organization=sub_organization)
+            about = event._replace(group=group, sub_organization=sub_organization)
             standing = standings.of(_about(about, line))
             # Of a version, since an earlier row would have begun it at the latest.
             standing.conversation = standing.conversation._replace(

@@ -114,10 +114,17 @@ class Capacity:
 
     #: Entries in one push.
     batch: int = 200
-    #: Pushes at one time over all lanes of one ledger.
+    #: Calls of it at one time over all lanes of one ledger.
     in_flight: int = 1
+    #: Pushes more than that, which are made ready while those calls are under way.
+    ahead: int = 0
     #: One push at a time per lane: its order matters to the destination (archive segments name the one before).
     ordered: bool = False
+
+    @property
+    def pushes(self) -> int:
+        """Pushes at one time."""
+        return self.in_flight + self.ahead
 
 
 @dataclass(frozen=True, slots=True)

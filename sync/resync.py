@@ -7,13 +7,10 @@ receipts know already is not written again, so a resync costs the destination's 
 import secrets
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
-from enum import StrEnum
-from itertools import groupby, islice
+from dataclasses import dataclass, field, replace
 
-import orjson
 import structlog
 from sqlalchemy import Connection
 
@@ -23,87 +20,25 @@ from consent.kinds import SYSTEM, Kind
 from consent.ledger import (
     append,
     create_ledger,
-    ledgers,
-    read_conversation,
-    read_entry,
-    read_lane,
-    read_positions,
-    seq_at,
 )
 from consent.values import Record
 from sync import leases, pushing, receipts, resync_runs
 from sync.budgets import calls_left, seconds_per_call
+from sync.choosing import Choice, Filters
 from sync.clock import database_now
 from sync.delivery import Rules, deliver
 from sync.destinations import Destination
 from sync.late import aside
 from sync.leases import Keeper
 from sync.port import Batch, Outcome, Receipt, Refusal, TransientError
-from sync.reconcile import Difference, Problem, Reconciled, differences
+from sync.reconcile import Reconciled
 from sync.workers import holder_name
 
 log = structlog.get_logger()
 
-_NOTHING = 2**62  # behind the end of any lane
-#: What pushing again can mend.
-_MENDABLE = (Problem.MISSING, Problem.DRIFTED, Problem.UNSETTLED)
-
-
-class Only(StrEnum):
-    """Which entries a resync brings again."""
-
-    MISSING = "missing"
-    DRIFTED = "drifted"
-    UNSETTLED = "unsettled"
-    #: Missing, drifted and unsettled at once: what a repair brings.
-    DIFFERING = "differing"
-    REFUSED = "refused"
-    ALL = "all"
-
 
 class AlreadyRunningError(Exception):
     """Another resync or repair of this destination is at work."""
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """What to bring again."""
-
-    only: Only = Only.ALL
-    organization: str | None = None
-    #: Recorded at or after, before: microseconds since 1970.
-    since: int | None = None
-    until: int | None = None
-    #: A contact's conversations, by id.
-    conversations: tuple[str, ...] | None = None
-    #: One entry: (organization, seq).
-    entry: tuple[str, int] | None = None
-    #: Of what was refused: why.
-    code: str | None = None
-
-    def packed(self) -> bytes:
-        """Return them as JSON, as a run keeps them."""
-        return orjson.dumps(asdict(self))
-
-    @staticmethod
-    def unpacked(packed: bytes) -> "Filters":
-        """Return what `packed` was called of."""
-        kept = orjson.loads(packed)
-        kept["only"] = Only(kept["only"])
-        for name in ("conversations", "entry"):
-            kept[name] = tuple(kept[name]) if kept[name] is not None else None
-        return Filters(**kept)
-
-    def match(self, entry: Entry) -> bool:
-        """Tell whether an entry is meant."""
-        if entry.body is None:  # disposed of, lawfully
-            return False
-        return (
-            (self.since is None or entry.recorded_at >= self.since)
-            and (self.until is None or entry.recorded_at < self.until)
-            and (self.conversations is None or entry.conversation in self.conversations)
-            and (self.entry is None or (entry.organization, entry.seq) == self.entry)
-        )
 
 
 @dataclass(slots=True)
@@ -158,15 +93,15 @@ class _Resync:
         self._result = Resynced("", destination.name)
         self._after = ("", "", -1)
         self._holder = holder_name()
-        # Entries of a page, which is pushed under one lease: enough that hardly anything waits at its end.
-        self._page = self._capacity.batch * (4 * self._capacity.in_flight if self._capacity.in_flight > 1 else 1)
 
     def count(self) -> Resynced:
         """Say what a run would do."""
         self._result.dry_run = True
-        for page in self._pages():
+        choice = self._choice()
+        for page in choice.pages():
             self._result.matched += len(page)
             self._result.calls += -(-len(page) // self._capacity.batch)
+        self._look(choice)
         self._result.calls_left = calls_left(self._destination)
         per_call = seconds_per_call(self._database, self._destination)
         self._result.seconds = None if per_call is None else round(self._result.calls * per_call, 1)
@@ -180,11 +115,17 @@ class _Resync:
         keeper.keep(right)
         try:
             self._begin(resume, actor, now)
-            for page in self._pages():
+            choice = self._choice()
+            for page in choice.pages():
+                self._look(choice)
+                if not page:
+                    self._tell()
+                    continue
                 if self._stop.is_set() or not self._has_room(page):
                     self._result.stopped = True
                     break
                 self._push_page(page, keeper)
+            self._look(choice)
             with self._database.write() as tx:
                 self._note(tx, "stopped" if self._result.stopped else "done")
         except leases.FencedError:
@@ -196,6 +137,18 @@ class _Resync:
         self._result.seconds = round(time.monotonic() - started, 3)
         log.info("resync.finished", destination=self._destination.name, run=self._result.run, taken=self._result.taken)
         return self._result
+
+    def _choice(self) -> Choice:
+        # A page is pushed under one lease: enough that hardly anything waits at its end.
+        size = self._capacity.batch * (4 * self._capacity.in_flight if self._capacity.in_flight > 1 else 1)
+        return Choice(
+            self._database, self._destination, self._filters, size, self._stop, found=self._found, after=self._after
+        )
+
+    def _look(self, choice: Choice) -> None:
+        """Take over how far it was looked."""
+        result = self._result
+        result.total, result.seen, result.differences = choice.total, choice.seen, choice.differences
 
     def _has_room(self, page: Sequence[Entry]) -> bool:
         """Tell whether a page's calls are within the budget."""
@@ -230,141 +183,6 @@ class _Resync:
         log.info("resync.started", destination=self._destination.name, run=self._result.run)
         self._tell()
 
-    def _pages(self) -> Iterator[list[Entry]]:
-        """Yield matching entries, each page of one lane of one ledger, in order."""
-        if self._filters.only in (Only.MISSING, Only.DRIFTED, Only.UNSETTLED, Only.DIFFERING):
-            yield from self._differing()
-        elif self._filters.only is Only.REFUSED:
-            yield from self._refused()
-        else:
-            yield from self._all()
-
-    def _all(self) -> Iterator[list[Entry]]:
-        if self._filters.entry is not None or self._filters.conversations is not None:
-            yield from self._at(self._named())
-            return
-        with self._database.read() as tx:
-            # By (ledger, lane): the first position to look at, and one past the last.
-            ways = {
-                (name, lane): (max(self._first(name, lane), since), min(self._end(tx, name, lane), until))
-                for name in self._ledgers(tx) for lane in sorted(lane.value for lane in self._destination.lanes)
-                for since, until in [self._span(tx, name, lane)]
-            }  # fmt: skip
-        self._result.total = sum(max(0, end - first) for first, end in ways.values())
-        for (name, lane), (first, end) in ways.items():
-            for start in range(first, end, self._page):
-                with self._database.read() as tx:
-                    page = read_lane(tx, name, lane, start, min(self._page, end - start))
-                self._result.seen += len(page)
-                if chosen := [entry for entry in page if self._filters.match(entry)]:
-                    yield chosen
-                else:
-                    self._tell()
-
-    def _named(self) -> dict[tuple[str, str], list[int]]:
-        """Return the positions of one entry, or of a contact's conversations, by (organization, lane)."""
-        lanes = {lane.value for lane in self._destination.lanes}
-        positions: dict[tuple[str, str], list[int]] = {}
-        with self._database.read() as tx:
-            names = self._ledgers(tx)
-            if self._filters.entry is not None:
-                organization, seq = self._filters.entry
-                one = read_entry(tx, organization, seq) if organization in names else None
-                found = [one] if one is not None else []
-            else:
-                ids = self._filters.conversations or ()
-                found = [one for name in names for id in ids for one in read_conversation(tx, name, id)]  # noqa: A001
-            ends: dict[tuple[str, str], int] = {}
-            for entry in found:
-                key = (entry.organization, entry.lane)
-                if entry.lane in lanes and key not in ends:
-                    ends[key] = self._end(tx, *key)
-                if entry.lane in lanes and entry.pos < ends[key]:
-                    positions.setdefault(key, []).append(entry.pos)
-        return {key: sorted(found) for key, found in positions.items()}
-
-    def _ledgers(self, tx: Connection) -> list[str]:
-        return [
-            name for name in ledgers(tx)
-            if self._destination.takes(name) and self._filters.organization in (None, name)
-        ]  # fmt: skip
-
-    def _end(self, tx: Connection, organization: str, lane: str) -> int:
-        """Return where what is still owed begins: that is delivery's."""
-        return receipts.cursor(tx, organization, self._destination.name, lane)
-
-    def _span(self, tx: Connection, organization: str, lane: str) -> tuple[int, int]:
-        """Return the positions between which the times lie that are asked for."""
-        since, until = self._filters.since, self._filters.until
-        return (
-            0 if since is None else seq_at(tx, organization, since, lane=lane),
-            _NOTHING if until is None else seq_at(tx, organization, until, lane=lane),
-        )
-
-    def _first(self, organization: str, lane: str) -> int:
-        """Return the first position that an earlier run has left to do."""
-        if (organization, lane) == self._after[:2]:
-            return self._after[2] + 1
-        return 0 if (organization, lane) > self._after[:2] else _NOTHING
-
-    def _refused(self) -> Iterator[list[Entry]]:
-        name, organization, code = self._destination.name, self._filters.organization, self._filters.code
-        with self._database.read() as tx:
-            known = receipts.causes(tx, destination=name, organization=organization)
-        self._result.total = sum(cause.entries for cause in known if code in (None, cause.code))
-        after = (self._after[0], name, *self._after[1:])
-        while True:
-            with self._database.read() as tx:
-                letters = receipts.asides(tx, destination=name, organization=organization, state="refused", code=code,
-                                          after=after, limit=self._page)  # fmt: skip
-            if not letters:
-                return
-            after = letters[-1][:4]
-            for (ledger, lane), some in groupby(letters, key=lambda letter: (letter.organization, letter.lane)):
-                yield from self._read(ledger, lane, [letter.pos for letter in some])
-
-    def _differing(self) -> Iterator[list[Entry]]:
-        """Bring what differs, range by range as it is read back; what an earlier run mended differs no more."""
-        only = self._filters.only.value
-        wanted = _MENDABLE if self._filters.only is Only.DIFFERING else [one for one in _MENDABLE if one.value == only]
-        told = self._found.differences if self._found is not None else self._read_back()
-        for (ledger, lane), some in groupby(told, key=lambda difference: (difference.organization, difference.lane)):
-            positions = self._positions(some, wanted)
-            while page := list(islice(positions, self._page)):
-                self._result.total += len(page)
-                yield from self._read(ledger, lane, sorted(set(page)))
-
-    def _positions(self, told: Iterable[Difference], wanted: Collection[Problem]) -> Iterator[int]:
-        counts = self._result.differences
-        for one in told:
-            counts[one.problem.value] = counts.get(one.problem.value, 0) + 1
-            if one.problem in wanted:
-                yield one.pos
-
-    def _read_back(self) -> Iterator[Difference]:
-        with self._database.read() as tx:
-            names = self._ledgers(tx)
-        for name in names:
-            yield from differences(
-                self._database, self._destination, name, Reconciled(self._destination.name), self._stop
-            )  # fmt: skip
-
-    def _at(self, positions: dict[tuple[str, str], list[int]]) -> Iterator[list[Entry]]:
-        left = {
-            key: [pos for pos in wanted if pos >= self._first(*key)] for key, wanted in sorted(positions.items())
-        }  # fmt: skip
-        self._result.total = sum(map(len, left.values()))
-        for (organization, lane), wanted in left.items():
-            for at in range(0, len(wanted), self._page):
-                yield from self._read(organization, lane, wanted[at : at + self._page])
-
-    def _read(self, organization: str, lane: str, positions: Sequence[int]) -> Iterator[list[Entry]]:
-        with self._database.read() as tx:
-            page = read_positions(tx, organization, lane, positions)
-        self._result.seen += len(page)
-        if chosen := [entry for entry in page if self._filters.match(entry)]:
-            yield chosen
-
     def _push_page(self, page: list[Entry], keeper: Keeper) -> None:
         """Push a page under the ledger's lease; what is owed by then goes first, so that no STOP waits for us."""
         organization, lane = page[0].organization, page[0].lane
@@ -375,7 +193,7 @@ class _Resync:
         try:
             size = self._capacity.batch
             batches = [Batch(organization, lane, page[at : at + size], late=True) for at in range(0, len(page), size)]
-            with ThreadPoolExecutor(max(1, self._capacity.in_flight)) as pool:
+            with ThreadPoolExecutor(self._capacity.pushes) as pool:
                 answers = list(pool.map(self._push, batches))
             for batch, outcomes in zip(batches, answers, strict=True):
                 self._settle(lease, batch, outcomes)

@@ -68,7 +68,7 @@ class SalesforceClient:
         One API call. Raises RejectedError where Salesforce turned the call down as a whole.
         (REST API Developer Guide, "Upsert Multiple Records with Fewer Round-Trips".)
         """
-        body = b'{"allOrNone":false,"records":[' + b",".join(records) + b"]}"
+        body = b'{"allOrNone":false,"records":[%b]}' % b",".join(records)
         results = self.call(f"composite/sobjects/{object_name}/{key}", urgent=urgent, method="PATCH", data=body)
         if not isinstance(results, list) or len(results) != len(records):
             # Which answer belongs to which record can't be told: all of them are asked again.

@@ -11,6 +11,8 @@ import orjson
 import requests
 from requests.adapters import HTTPAdapter
 from requests.cookies import RequestsCookieJar
+from requests.structures import CaseInsensitiveDict
+from requests.utils import get_encoding_from_headers
 
 from connectors.salesforce.settings import SalesforceSettings
 
@@ -27,26 +29,35 @@ class SalesforceSession(requests.Session):
     def __init__(self, settings: SalesforceSettings, hear_usage: Callable[[str], None]) -> None:
         super().__init__()
         self.trust_env = False
-        self.verify = settings.ca_bundle or True
+        self.verify = self._ca = settings.ca_bundle or True
         self.adapters.clear()  # https only: a token never travels in clear
         # No retries of urllib3's own: it would repeat GET and not PATCH, and each delay has one owner.
         self.mount("https://", _Adapter(pool_connections=4, pool_maxsize=_CONNECTIONS, max_retries=0))
         # Salesforce sets cookies for browsers; eight threads need not keep them.
         self.cookies = RequestsCookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
+        self._headers = {name: str(value) for name, value in self.headers.items()}
         self._timeout = (settings.connect_timeout, settings.read_timeout)
         self._hear_usage = hear_usage
         self._seen = threading.local()
 
     def request(self, method: Any, url: Any, *args: Any, **options: Any) -> requests.Response:
         """Send a request with both timeouts; a redirect comes back as it is, its status 3xx."""
+        self._seen.retry_after = None
+        if isinstance(body := options.get("data"), bytes):
+            return self._heard(self._send_ready(method, url, options["headers"], body))
         options["timeout"] = self._timeout
         options["allow_redirects"] = False
-        self._seen.retry_after = None
-        return super().request(method, url, *args, **options)
+        return self._heard(super().request(method, url, *args, **options))
 
-    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+    def _send_ready(self, method: str, url: str, headers: dict[str, str], body: bytes) -> requests.Response:
+        """Send a body that is ready to go: nothing is left for requests to make of it, at half a millisecond a call."""
+        ready = requests.PreparedRequest()
+        ready.method, ready.url, ready.body = method, url, body
+        ready.headers = CaseInsensitiveDict(self._headers | headers | {"Content-Length": str(len(body))})
+        return self.get_adapter(url).send(ready, timeout=self._timeout, verify=self._ca)
+
+    def _heard(self, response: requests.Response) -> requests.Response:
         """Hand on the use of the API, and keep the wait, that any answer names, errors among them."""
-        response = super().send(request, **options)
         usage = response.headers.get("Sforce-Limit-Info")
         if usage:
             self._hear_usage(usage)
@@ -61,11 +72,27 @@ class SalesforceSession(requests.Session):
 
 
 class _Adapter(HTTPAdapter):
-    """Answers whose JSON is read in half the time."""
+    """Finds an open connection, and hands on an answer, in half the time."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._pools: dict[str, Any] = {}
+
+    def get_connection_with_tls_context(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> Any:
+        """Return the pool of connections to a request's host; a session's settings for TLS never change."""
+        host = str(request.url)[: str(request.url).find("/", len("https://"))]
+        pool = self._pools.get(host)
+        if pool is None:
+            pool = self._pools[host] = super().get_connection_with_tls_context(request, *args, **options)
+        return pool
 
     def build_response(self, request: requests.PreparedRequest, answer: Any) -> requests.Response:
-        response = super().build_response(request, answer)
-        response.__class__ = _Answer
+        """Return an answer as requests does, but for cookies, which nobody here keeps."""
+        response = _Answer()
+        response.status_code, response.reason, response.raw = answer.status, answer.reason, answer
+        response.headers = CaseInsensitiveDict(answer.headers)
+        response.encoding = get_encoding_from_headers(response.headers)
+        response.url, response.request = str(request.url), request
         return response
 
 

@@ -19,9 +19,10 @@ from jobs.asking import QuestionError, conversations_of
 from jobs.running import Runs
 from jobs.web.problems import ProblemError
 from sync import destinations as operating
+from sync.choosing import Filters, Only
 from sync.destinations import Destination
 from sync.port import SuspendedError, TransientError
-from sync.resync import AlreadyRunningError, Filters, Only
+from sync.resync import AlreadyRunningError
 from sync.runs import Run, RunState, find_run, list_runs, stop_run
 from sync.status import status
 

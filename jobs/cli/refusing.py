@@ -97,7 +97,7 @@ def retry(
     """Bring dead letters to their destinations again: one, those of a cause, or all; ends 3 if some stay refused."""
     from jobs.build import assembled
     from jobs.cli.resyncing import bring_again
-    from sync.resync import Filters, Only
+    from sync.choosing import Filters, Only
 
     key = entry_key(entry)
     with assembled(config) as parts:

@@ -68,14 +68,15 @@ def resync(
     7 if another resync or repair of it is running. Killed, it goes on with --resume.
     """
     from jobs.build import assembled
-    from sync import resync as engine
+    from sync.choosing import Filters
+    from sync.choosing import Only as Which
 
     if runs:
         _print_runs(config, as_json)
         return
     with assembled(config) as parts:
-        filters = engine.Filters(
-            only=engine.Only(only.value),
+        filters = Filters(
+            only=Which(only.value),
             organization=_ledger(parts, org),
             since=at_time(since, "--since"),
             until=at_time(until, "--until"),
@@ -207,11 +208,12 @@ def _reconcile_one(
 ) -> dict[str, Any]:
     from jobs.build import host_actor
     from jobs.chores import note_compared
+    from sync.choosing import Filters
+    from sync.choosing import Only as Which
     from sync.reconcile import Problem as Difference
     from sync.reconcile import Reconciled
     from sync.reconcile import reconcile as compare
-    from sync.resync import Filters, resync
-    from sync.resync import Only as Which
+    from sync.resync import resync
 
     def look() -> Reconciled:
         return compare(

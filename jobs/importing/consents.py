@@ -94,7 +94,7 @@ class Reader:
             if text := said.get(name) or self.constants.get(name):
                 row[name] = _storable(name, text)
         # Made of what the row says, under the database's key: the same row is the same row in whichever file.
-        row["id"] = "import-" + self.tags("import", canonical(row)).hex()
+        row["id"] = "import-" + self.tags.of(b"import\x00" + canonical(row)).hex()
         return Imported(row, actor=self.actor, raw=raw)
 
     def _consent(self, said: Mapping[str, str]) -> Consent | None:

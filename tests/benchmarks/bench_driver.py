@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from consent.contacts import contact_table
-from consent.conversations import conversation_table
+from consent.conversations import CHANGING, conversation_table
 from consent.database import Database, run
 from consent.ledger import entry_table, head_table
 from consent.owners import line_table
@@ -62,7 +62,7 @@ def _sqlite(database: Database, commits: Sequence[Commit]) -> float:
     try:
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "cache_size = -16000"):
             connection.execute(f"PRAGMA {pragma}")
-        statements = [(_insert(table, "?") + (_replace(table) if again else "")) for table, again in _TABLES]
+        statements = [_insert(table, "?") + _replace(table, again) for table, again in _TABLES]
         started = time.perf_counter()
         for commit in commits:
             connection.execute("BEGIN IMMEDIATE")
@@ -79,7 +79,7 @@ def _postgres(database: Database, commits: Sequence[Commit]) -> float:
     import psycopg
 
     copies = [f"COPY {table.name} ({_columns(table)}) FROM STDIN" for table, _ in _TABLES]
-    upserts = [_unnest(table) + _replace(table) for table, _ in _TABLES]
+    upserts = [_unnest(table) + _replace(table, again) for table, again in _TABLES]
     with psycopg.connect(database.url) as connection, connection.cursor() as cursor:
         started = time.perf_counter()
         for commit in commits:
@@ -96,9 +96,9 @@ def _postgres(database: Database, commits: Sequence[Commit]) -> float:
         return time.perf_counter() - started
 
 
-#: The tables of a commit in the order of its members, and whether a row may be there already.
-_TABLES = ((entry_table, False), (head_table, False), (inbox_table, False), (conversation_table, True),
-           (line_table, True))  # fmt: skip
+#: The tables of a commit in the order of its members, and which columns change where a row is there already.
+_TABLES = ((entry_table, ()), (head_table, ()), (inbox_table, ()), (conversation_table, CHANGING),
+           (line_table, ("employee_id", "employee_name", "since")))  # fmt: skip
 assert contact_table.name == "contact"  # nobody in the mix stops everything, so nothing is written there
 
 
@@ -123,7 +123,9 @@ def _unnest(table: Any) -> str:
     return f"INSERT INTO {table.name} ({_columns(table)}) SELECT * FROM unnest({arrays})"
 
 
-def _replace(table: Any) -> str:
+def _replace(table: Any, changing: Sequence[str]) -> str:
+    if not changing:
+        return ""
     keys = [column.name for column in table.primary_key.columns]
-    sets = ", ".join(f"{column.name} = excluded.{column.name}" for column in table.columns if column.name not in keys)
+    sets = ", ".join(f"{name} = excluded.{name}" for name in changing)
     return f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {sets}"

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 from consent.conversation import Conversation, begin
 from consent.engine import decide
+from consent.lexicon import LANGUAGE_WORDS, Words
 from consent.policy import Policy
-from consent.replies import LANGUAGE_WORDS, Words, read_reply
+from consent.replies import read_reply
 from consent.values import Group, Message, Mode, Sender
 from tests.benchmarks.bench_world import NOON, Result, Scale, Store, middle, undisturbed
 from tests.consent.hostile_texts import KILOBYTES_100, PATTERNS, decide_each, hostile_texts, long_text

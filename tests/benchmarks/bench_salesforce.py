@@ -38,17 +38,17 @@ def salesforce(store: Store, scale: Scale) -> Iterator[Result]:
         bare = _Bare(address)
         ours, loop, processor, calls = [], [], [], []
         control.settings(latency_seconds=scale.salesforce_seconds)
+        connector = SalesforceConnector(settings_of(address))
+        connector.check()  # signed in, as a process at work is, and as the bare loop is
         for _ in range(scale.rounds):
-            connector = SalesforceConnector(settings_of(address))
-            connector.check()  # signed in, as a process at work is
             _forget(control, scale)
             delivered = deliver_all(database, connector, [Lane.CONSENT])
-            connector.shut()
             processor.append(delivered.processor * 10_000 / len(entries))
             ours.append(len(entries) / delivered.seconds)
             calls.append(control.journal(after=10**9)["counters"]["requests"] * 10_000 / len(entries))
             _forget(control, scale)
             loop.append(len(entries) / bare.batches(entries))
+        connector.shut()
         single = scale.salesforce_single / bare.one_by_one(entries[: scale.salesforce_single])
         bare.shut()
     share = middle([one / other for one, other in zip(ours, loop, strict=True)])

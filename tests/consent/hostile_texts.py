@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from consent.canonical import canonical
 from consent.conversation import begin
 from consent.engine import decide
+from consent.lexicon import LANGUAGE_WORDS
 from consent.messages import read_message
 from consent.policy import Policy
-from consent.replies import LANGUAGE_WORDS
 from consent.values import Group, Message, Mode, Sender
 
 KILOBYTES_100 = 100_000

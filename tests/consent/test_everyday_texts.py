@@ -4,8 +4,9 @@ from importlib.resources import files
 
 import pytest
 
+from consent.lexicon import LANGUAGE_WORDS, Heard
 from consent.policy import Policy
-from consent.replies import LANGUAGE_WORDS, Heard, read_reply
+from consent.replies import read_reply
 
 LINES = files("consent").joinpath("vectors/everyday.txt").read_text("utf-8").splitlines()
 TEXTS = [line for line in LINES if line and not line.startswith("# ")]

@@ -6,9 +6,10 @@ import pytest
 
 from consent.conversation import begin
 from consent.engine import decide
+from consent.lexicon import LANGUAGE_WORDS, Heard
 from consent.messages import read_message
 from consent.policy import Policy
-from consent.replies import LANGUAGE_WORDS, Heard, read_reply
+from consent.replies import read_reply
 from consent.values import Consent, Group, Mode
 from tests.consent.hostile_texts import PATTERNS, decide_each, hostile_texts, long_text
 

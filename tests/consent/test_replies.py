@@ -5,22 +5,14 @@ import unicodedata
 from importlib.resources import files
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consent import revocations
-from consent.normal import READ_AT_MOST, disguises, holds_floor_word, plain
-from consent.replies import (
-    DEFAULT_OPT_OUT,
-    FLOOR,
-    LANGUAGE_WORDS,
-    NO_WORDS,
-    START_WORDS,
-    Heard,
-    Words,
-    normalized,
-    read_reply,
-)
+from consent.lexicon import DEFAULT_OPT_OUT, LANGUAGE_WORDS, NO_WORDS, START_WORDS, Heard, Words
+from consent.normal import READ_AT_MOST, disguises, holds_floor_word, normalized, plain
+from consent.replies import read_reply
+from consent.revocations import FLOOR
 
 ENGLISH = Words(("YES",))
 VECTORS = [
@@ -272,8 +264,20 @@ def test_a_hostile_text_is_chat(text):
         assert read_reply(part, ENGLISH).heard is Heard.TEXT
 
 
+TYPED = st.sampled_from([word for vector in VECTORS if vector["text"].isascii() for word in vector["text"].split()])
+
+
+@settings(max_examples=1000)
+@given(st.lists(TYPED, max_size=8), st.sampled_from([" ", " ", ". ", "? ", "-"]))
+def test_what_is_told_by_its_words_alone_is_what_the_whole_reading_says(words, between):
+    text = between.join(words)
+
+    # A letter that shows nothing has the text taken apart in full.
+    assert read_reply(f"{text}\u200b", ENGLISH) == read_reply(text, ENGLISH)
+
+
 def test_a_disguise_is_looked_through_for_an_opt_out_only():
-    assert "stop" in disguises(plain("5ТОР"))
+    assert "stop" in disguises(plain("5ТОР"), ["5тор"])
     assert read_reply("YЕS", ENGLISH).heard is Heard.TEXT
     assert holds_floor_word("s\u0336t\u0336o\u0336p\u0336")
 

@@ -41,7 +41,7 @@ class Talk:
             f"m{self.count}", "acme", None, "sms", Group.TEXT, Sender(sender), "+14155550100", "+14045550123", text,
             self.now, self.now, "e1", "Ann Lee",
         )  # fmt: skip
-        told = replace(message, **more)
+        told = message._replace(**more)
         decision = decide(self.conversation, told, self.policy, tag=self.tag, group_stopped=group_stopped)
         self.conversation = decision.conversation
         self.history.append(decision)

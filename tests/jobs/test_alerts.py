@@ -16,10 +16,11 @@ from jobs.exits import Problem
 from jobs.settings import load_settings
 from jobs.watching import Watch
 from sync.alarms import newest_alarms
+from sync.choosing import Filters, Only
 from sync.destinations import register, suspend, wake_suspended
 from sync.intake import Intake
 from sync.port import Budget
-from sync.resync import Filters, Only, resync
+from sync.resync import resync
 from tests.archive.programs import free_port
 from tests.archive.smtp_server import SmtpServer
 from tests.sync.sync_world import NOON, deliver_all, destination, found, rules, text

@@ -7,9 +7,10 @@ import pytest
 
 from connectors.salesforce.standin.values import normalize
 from consent.database import open_database
+from sync.choosing import Filters, Only
 from sync.port import SuspendedError, TransientError
 from sync.reconcile import reconcile
-from sync.resync import Filters, Only, resync
+from sync.resync import resync
 from tests.salesforce.salesforce_world import NOON, OBJECT, RULES, destination, fill, synced
 from tests.salesforce.test_salesforce_errors import CASES
 

@@ -10,10 +10,11 @@ import pytest
 from connectors.salesforce.connector import SalesforceConnector
 from consent.database import open_database
 from consent.entry import seal
+from sync.choosing import Filters, Only
 from sync.migrate import upgrade
 from sync.port import Batch
 from sync.reconcile import Problem, reconcile
-from sync.resync import Filters, Only, resync
+from sync.resync import resync
 from tests.salesforce.salesforce_world import NOON, OBJECT, RULES, destination, fill, short_record
 
 ENTRIES = 100_000  # of each of two organizations

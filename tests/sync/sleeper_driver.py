@@ -9,7 +9,8 @@ import time
 from connectors.memory import MemoryConnector
 from consent.database import open_database
 from jobs.scheduler import alone
-from sync.resync import AlreadyRunningError, Filters, resync
+from sync.choosing import Filters
+from sync.resync import AlreadyRunningError, resync
 from tests.sync.sync_world import NOON, destination, rules
 
 LEASE_SECONDS = 1.0

@@ -5,10 +5,11 @@ import pytest
 from consent.canonical import entry_id
 from consent.kinds import SYSTEM
 from consent.ledger import walk
+from sync.choosing import Filters, Only
 from sync.destinations import discard
 from sync.port import Batch
 from sync.reconcile import reconcile
-from sync.resync import Filters, Only, resync
+from sync.resync import resync
 from sync.status import status
 from tests.sync.sync_world import NOON, deliver_all, destination, ids, rules, set_aside_for, text
 

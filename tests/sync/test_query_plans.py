@@ -7,13 +7,14 @@ from connectors.memory import MemoryConnector
 from consent.database import open_database, run
 from consent.kinds import Lane
 from consent.ledger import read_lane
+from sync.choosing import Filters, Only
 from sync.destinations import Destination, register
 from sync.intake import Intake
 from sync.owed import with_work
 from sync.port import Capacity
 from sync.receipts import asides
 from sync.reconcile import reconcile
-from sync.resync import Filters, Only, resync
+from sync.resync import resync
 from sync.status import status
 from sync.syncing import sync_now
 from sync.workers import Workers

@@ -5,11 +5,12 @@ import pytest
 from connectors.memory import MemoryConnector
 from consent.canonical import parse_timestamp
 from consent.kinds import SYSTEM
+from sync.choosing import Filters, Only
 from sync.intake import Intake
 from sync.port import Receipt, TransientError
 from sync.receipts import held_by
 from sync.reconcile import Problem, reconcile
-from sync.resync import AlreadyRunningError, Filters, Only, resync
+from sync.resync import AlreadyRunningError, resync
 from tests.sync.sync_world import (
     NOON,
     deliver_all,

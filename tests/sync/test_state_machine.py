@@ -17,6 +17,7 @@ from hypothesis.stateful import (
 from consent.database import open_database
 from consent.ledger import ledgers, newest_head, read_lane
 from consent.replay import replay
+from sync.choosing import Filters, Only
 from sync.delivery import End, deliver
 from sync.destinations import register
 from sync.intake import Intake
@@ -24,7 +25,7 @@ from sync.leases import Keeper, take
 from sync.port import Batch, SuspendedError, TransientError
 from sync.receipts import cursor
 from sync.reconcile import reconcile
-from sync.resync import Filters, Only, resync
+from sync.resync import resync
 from tests.ledger.auditing import assert_whole, kept
 from tests.sync.sync_world import (
     NOON,

@@ -18,13 +18,14 @@ from consent.conversation import Conversation
 from consent.database import open_database
 from consent.organizations import create_organization, set_mode
 from consent.values import Mode
+from sync.choosing import Filters, Only
 from sync.delivery import Rules
 from sync.destinations import Destination, pause, register, resume
 from sync.intake import Intake
 from sync.migrate import current, tag_key, upgrade
 from sync.port import Capacity
 from sync.reconcile import reconcile
-from sync.resync import Filters, Only, resync
+from sync.resync import resync
 from sync.status import status
 from sync.syncing import sync_now
 

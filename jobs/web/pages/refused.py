@@ -15,8 +15,8 @@ from jobs.web.pages.operations import found_destination, operated_ledgers, seen_
 from jobs.web.rendering import PageRoute, page
 from jobs.web.sign_in import Form, form, viewer
 from sync import receipts
+from sync.choosing import Filters, Only
 from sync.receipts import SetAside
-from sync.resync import Filters, Only
 
 PAGE = 50
 

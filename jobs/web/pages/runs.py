@@ -14,8 +14,8 @@ from jobs.web.problems import ProblemError
 from jobs.web.rendering import PageRoute, page
 from jobs.web.sign_in import Form, form, viewer
 from jobs.web.times import lasting
+from sync.choosing import Filters, Only
 from sync.port import SuspendedError, TransientError
-from sync.resync import Filters, Only
 from sync.runs import Run, RunState, Work, find_run, list_runs, stop_run
 
 PAGE = 50

@@ -9,9 +9,9 @@ from sqlalchemy import Connection
 
 from consent import organizations as settings
 from consent.database import run
+from consent.lexicon import LANGUAGE_WORDS
 from consent.organizations import Organization, SettingError, read_policies
 from consent.policy import Policy
-from consent.replies import LANGUAGE_WORDS
 from consent.values import Consent, Mode, Scope
 from jobs.access import Role, Viewer
 from jobs.web.pages.desk import Desk, given, is_part, missing, seen_organization, seen_organizations, sentence

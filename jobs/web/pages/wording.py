@@ -12,9 +12,11 @@ from sqlalchemy import Connection
 
 from consent.database import fetch
 from consent.kinds import Kind, Lane
+from consent.lexicon import DEFAULT_OPT_OUT, HELP_WORDS, LANGUAGE_WORDS
+from consent.normal import normalized
 from consent.organizations import Organization, SettingError, for_change
 from consent.policy import Policy
-from consent.replies import DEFAULT_OPT_OUT, FLOOR, HELP_WORDS, LANGUAGE_WORDS, normalized
+from consent.revocations import FLOOR
 from consent.segments import segments
 from consent.templates import (
     DEFAULT_TEMPLATES,
