@@ -87,14 +87,11 @@ class Appending:
         self._tx, self._start = tx, head
         self._lanes = dict(head.lanes)
         self.head = head
+        #: The seq that the next record will get.
+        self.next_seq = head.size
         self.entries: list[Entry] = []
         #: Time of this commit. A clock that was set back doesn't take the ledger with it.
         self.recorded_at = max(now, head.recorded_at)
-
-    @property
-    def next_seq(self) -> int:
-        """The seq that the next record will get."""
-        return self._start.size + len(self.entries)
 
     def add(self, records: Iterable[Record]) -> list[Entry]:
         """Number and seal records; nothing is written yet."""
@@ -108,6 +105,7 @@ class Appending:
             sealed.append(seal(record, organization, seq, pos, self.recorded_at, salts))
             seq += 1
         self.entries += sealed
+        self.next_seq = seq
         return sealed
 
     def write(self) -> Head:

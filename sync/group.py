@@ -166,7 +166,7 @@ class Group:
             conversation, message, policy, tag=self._text_tag, group_stopped=group_stopped, stopped_at=stopped_at
         )
         others = self._standings.others(standing, decision.closes, message) if decision.closes is not None else []
-        closed = [one.conversation.id for one in others if one.conversation.consent is not Consent.OPTED_OUT]
+        closed = [one.conversation.id for one in others if one.conversation.consent is not _OPTED_OUT]
         written += self._writing.keep(standing, decision, closed)
         self._writing.remember_text(standing, message.id)
         told_lines = {message.line} if decision.conversation.consent is not conversation.consent else set()
@@ -176,7 +176,9 @@ class Group:
             beside = close(other.conversation, told, decision, policy, notify=notify)
             told_lines |= {told.line} if beside.records else set()
             written += self._writing.keep(other, beside)
-        contacts.stop(message.contact, reach_of(decision.closes, within), message.sent_at, self._writing.next_seq - 1)
+        if decision.closes is not None:
+            reach = reach_of(decision.closes, within)
+            contacts.stop(message.contact, reach, message.sent_at, self._writing.next_seq - 1)
         return answer(message.id, written, self._writing.released(written))
 
     def _imported(self, event: Event) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from consent.standings import Standings
 from consent.tags import Tags
 from consent.values import Record
 
+# Looking a member up in its enum takes as long as half a record does to be numbered.
+_MESSAGE, _AUTO_MESSAGE, _DECISION, _REVIEW = Kind.MESSAGE, Kind.AUTO_MESSAGE, Kind.DECISION, Kind.REVIEW
 _CONFIRMATIONS = (".accepted.contact", ".rejected.contact")
 
 
@@ -44,14 +46,15 @@ class Writing:
 
     def keep(self, standing: Standing, decision: Decision, closed: Sequence[str] = ()) -> list[Told]:
         """Seal a decision's records, and note the state that they lead to."""
-        first = self._appending.next_seq
-        made = next((first + at for at, record in enumerate(decision.records) if record.kind is Kind.DECISION), None)
-        records = [self._resolved(standing, record, closed, made) for record in decision.records]
+        records = [
+            record if record.kind is _MESSAGE else self._resolved(standing, record, decision, closed)
+            for record in decision.records
+        ]
         entries = self._appending.add(records)
         for record, entry in zip(records, entries, strict=True):
-            if record.kind is Kind.AUTO_MESSAGE and record.body["template"].endswith("request.contact"):
+            if record.kind is _AUTO_MESSAGE and record.body["template"].endswith("request.contact"):
                 standing.request_seq = entry.seq
-            elif record.kind is Kind.REVIEW:
+            elif record.kind is _REVIEW:
                 self._reviews.append(entry)
         standing.conversation, standing.changed = decision.conversation, standing.changed or bool(records)
         return _told(records, entries)
@@ -88,22 +91,24 @@ class Writing:
             note_reviews(self._tx, self._reviews)
         self.standings.write()
 
-    def _resolved(self, standing: Standing, record: Record, closed: Sequence[str], made: int | None) -> Record:
+    def _resolved(self, standing: Standing, record: Record, decision: Decision, closed: Sequence[str]) -> Record:
         """Say in a record what only the ledger and the calendar know.
 
         Of a decision, the entry of the request that it answers and the other conversations that it closed; of its
-        confirmation, the entry of the decision `made` and how many seconds after its receipt; of a review, when it
-        is due.
+        confirmation, the entry of the decision and how many seconds after its receipt; of a review, when it is due.
         """
-        if record.kind is Kind.AUTO_MESSAGE:
-            if made is None or not record.body["template"].endswith(_CONFIRMATIONS):
+        if record.kind is _AUTO_MESSAGE:
+            if not record.body["template"].endswith(_CONFIRMATIONS):
+                return record
+            made = next((at for at, one in enumerate(decision.records) if one.kind is _DECISION), None)
+            if made is None:
                 return record
             after = (self._appending.recorded_at - self._now) // 1_000_000
-            confirms = {"confirms": entry_id(self._organization, made), "seconds_after": after}
+            confirms = {"confirms": entry_id(self._organization, self.next_seq + made), "seconds_after": after}
             return record._replace(body={**record.body, **confirms})
-        if record.kind is Kind.REVIEW and "due_at" not in record.body:
+        if record.kind is _REVIEW and "due_at" not in record.body:
             return record._replace(body={**record.body, "due_at": timestamp(due_after(record.occurred_at))})
-        if record.kind is not Kind.DECISION:
+        if record.kind is not _DECISION:
             return record
         body = dict(record.body)
         if "answers" in body:

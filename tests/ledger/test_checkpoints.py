@@ -106,6 +106,27 @@ def test_a_checkpoint_is_a_signed_note_that_is_verified_with_a_few_lines(ledger,
     assert (entry.kind, entry.lane) == (Kind.CHECKPOINT, Lane.AUDIT)
 
 
+def test_the_newest_checkpoint_is_found_however_long_the_ledger_is(make_sqlite_url, open_databases, signer):
+    database = open_databases(make_sqlite_url())
+    found(database, "acme")
+    steps = {}
+
+    for told, texts in (("short", 20), ("long", 2_000)):
+        Intake(database).take([text("Hi", contact=n) for n in range(texts)])
+        sign(database, signer, "acme")
+        steps[told] = 0
+
+        def step(told=told):
+            steps[told] += 1
+
+        with database.read() as tx:
+            tx.connection.driver_connection.set_progress_handler(step, 1)
+            assert newest_checkpoint(tx, "acme") is not None
+            tx.connection.driver_connection.set_progress_handler(None, 1)
+
+    assert 0 < steps["long"] < 2 * steps["short"]
+
+
 def test_nothing_is_signed_twice_where_only_checkpoints_are_new(ledger, signer):
     first = sign_all(ledger, signer)
     second = sign_all(ledger, signer)
