@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from consent.kinds import Kind
-from consent.values import Consent, Group, Origin
+from consent.values import Consent, Group, Origin, new
 
 DAY = 86_400 * 1_000_000
 #: Tags of recent texts that are remembered, to see the same one for the third time: a machine repeats itself sooner.
@@ -186,7 +186,7 @@ def _after_message(before: Conversation, version: int, at: int, body: Mapping[st
             recent = (*(one for one in recent if at - one[1] < DAY), (tag, at))[-_RECENT:]
     # Six times as quick as `_replace`, and texts are most of what there is.
     after = before[:_FIRST_TOLD] + (version, spoken, written_at, held, recent, waiting)  # noqa: RUF005
-    return tuple.__new__(Conversation, after)
+    return new(Conversation, after)
 
 
 def _after_auto_message(before: Conversation, version: int, at: int, body: Mapping[str, Any]) -> Conversation:

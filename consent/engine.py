@@ -25,7 +25,7 @@ from consent.rules import (
     When,
 )
 from consent.step import Step
-from consent.values import Consent, Message, Mode, Origin, Record, Scope, Sender, Verdict
+from consent.values import Consent, Message, Mode, Origin, Record, Scope, Sender, Verdict, new
 
 #: Requests and reminders that reach a contact of one conversation in 24 h.
 MOST_REQUESTS = 3
@@ -100,7 +100,7 @@ def decide(
         facts["scope"] = closes.value  # no decision says how far it reaches: it was opted out here before
     step = Step(conversation, message, policy)
     _write(step, conversation, message, policy, heard, case, facts)
-    return Decision(step.conversation, tuple(step.records), closes)
+    return new(Decision, (step.conversation, tuple(step.records), closes))
 
 
 def close(
@@ -143,7 +143,7 @@ def _heard(
     if event is not _STOP and (provided := message.provider.get("opt_out_type")) in _PROVIDED:
         event = _PROVIDED[provided]
     tagged = tag(reading.normalized) if event is _TEXT and reading.normalized else ""
-    return Heard(event, reading, tagged, False)
+    return new(Heard, (event, reading, tagged, False))
 
 
 def _case(conversation: Conversation, message: Message, policy: Policy, heard: Heard) -> Case:

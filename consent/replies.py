@@ -41,6 +41,7 @@ from consent.revocations import (
     may_revoke,
     slipped_floor_word,
 )
+from consent.values import new
 
 #: Kept with each decision, so that a reading can be repeated by the rules that made it.
 MATCHER_VERSION: Final = "1"
@@ -93,15 +94,15 @@ def _chat(folded: str, lexicon: "Lexicon") -> Reading | None:
     if len(words) < 2 or is_disguised(folded, words):
         return None
     if lexicon.triggers.isdisjoint(words):
-        return Reading(_TEXT, 10, None, "", False, False, tidy(folded), False)
+        return new(Reading, (_TEXT, 10, None, "", False, False, tidy(folded), False))
     if may_revoke(words) or not REACTIONS.isdisjoint(words):
         return None
     if any(lexicon.known.issuperset(said) for said in (words, *_sentences_of(folded, words)) if said):
         return None
     floor = floor_word_among(words, folded)
     if floor is None:
-        return Reading(_TEXT, 10, None, "", False, False, tidy(folded), False)
-    return Reading(_TEXT, 9, floor, "phrase", True, False, tidy(folded), False)
+        return new(Reading, (_TEXT, 10, None, "", False, False, tidy(folded), False))
+    return new(Reading, (_TEXT, 9, floor, "phrase", True, False, tidy(folded), False))
 
 
 #: Half of all replies are a word or an emoji ("ok", "thanks"), and the same ones.

@@ -18,7 +18,7 @@ from consent.templates import (
     clean_name,
     render,
 )
-from consent.values import Consent, Message, Origin, Record, Sender, Verdict
+from consent.values import Consent, Message, Origin, Record, Sender, Verdict, new
 
 #: Why an employee's text is blocked that may wait for a YES.
 _WAITING = ("consent_requested", "pending", "request_capped")
@@ -170,7 +170,7 @@ class Step:
         if self._before.sub_organization:
             body["sub_organization"] = self._before.sub_organization
         at = self._told.sent_at
-        self.records.append(Record(kind, at, body, values, self.conversation.id, self._version))
+        self.records.append(new(Record, (kind, at, body, values, self.conversation.id, self._version)))
         self.conversation = evolve(self.conversation, kind, self._version, at, body)
 
 
