@@ -13,7 +13,8 @@ from heapq import merge
 
 import structlog
 
-from connectors.archive.evidence import EvidenceError, claimed, entry_of, prove_values, read_entry
+from connectors.archive.evidence import EvidenceError, entry_of, prove_values, read_entry
+from connectors.archive.holding import compare, digest_of, hold
 from connectors.archive.journal import Journal
 from connectors.archive.lane import ArchivedLane, Kept, damaged
 from connectors.archive.manifest import (
@@ -29,11 +30,21 @@ from connectors.archive.sealed import Sealed
 from connectors.archive.segments import Header, head_segment, read_header, segment_path, write_segment
 from connectors.archive.signature import Signature
 from connectors.archive.store import Protection, Store
-from consent.canonical import canonical
 from consent.entry import Entry, entry_json
 from consent.kinds import Lane
 from consent.notes import Signer
-from sync.port import Batch, Capacity, Finding, Held, Outcome, Receipt, Refusal, Statement, TransientError
+from sync.port import (
+    Batch,
+    Capacity,
+    Finding,
+    Held,
+    Outcome,
+    Receipt,
+    Refusal,
+    Statement,
+    SuspendedError,
+    TransientError,
+)
 
 log = structlog.get_logger()
 
@@ -52,14 +63,6 @@ _ATTEMPTS = 5
 _RESENDS = 5
 
 _PAST = datetime.fromtimestamp(0, UTC)
-
-_SPOILED = bytes(16)  # the digest of nothing: a line that can't be what was pushed
-
-_TAMPER = Refusal(
-    "tamper",
-    "The archive holds something else under this entry's position, and keeps it: run `assent verify --archive` "
-    "and find out which of the two is true, before anything else is done.",
-)
 
 _UNACKNOWLEDGED = Refusal(
     "unacknowledged",
@@ -121,7 +124,7 @@ class ArchiveConnector:
         for kept in merge(archived.in_order(first, last), late, key=_by_position):
             # What was sent again and acknowledged twice is one entry.
             twice = before is not None and (before.pos, before.line) == (kept.pos, kept.line)
-            held = None if twice else _hold(organization, lane, kept)
+            held = None if twice else hold(organization, lane, kept)
             before = kept
             if held is not None:
                 yield held
@@ -232,9 +235,9 @@ class ArchiveConnector:
         outcomes: list[Outcome] = []
         for entry, line in zip(entries[:end], lines, strict=False):
             if entry.pos in kept:
-                outcomes.append(_compare(entry, line, kept[entry.pos]))
+                outcomes.append(compare(entry, line, kept[entry.pos]))
             else:
-                outcomes.append(_UNACKNOWLEDGED if entry.pos in given_up else Receipt(name, _digest(line)))
+                outcomes.append(_UNACKNOWLEDGED if entry.pos in given_up else Receipt(name, digest_of(line)))
         return outcomes if last is None else [*outcomes, last]
 
     def _write(self, lane: ArchivedLane, entries: Sequence[Entry], lines: Sequence[bytes], batch: Batch) -> str:
@@ -263,9 +266,12 @@ class ArchiveConnector:
         tails = before.manifest.tails if before else {}
         written = [one for lane in Lane for one in self._written_since(tails.get(lane), organization, lane.value)]
         manifest = draft_manifest(statement, before, written)
-        unsigned = self._signer is not None and before is not None and before.signature is Signature.NOBODY
-        if before is not None and manifest.says_the_same_as(before.manifest) and not unsigned:
+        is_signed = before is not None and before.signature is not Signature.NOBODY
+        is_new = before is None or not manifest.says_the_same_as(before.manifest)
+        if not is_new and (is_signed or self._signer is None):
             return True
+        if is_signed and self._signer is None:
+            raise _keyless()
         sealed = write_manifest(manifest, [listed for _, listed in written], self._signer)
         if self._journal is not None:
             self._journal.send_manifest(manifest.name, sealed.data, statement.recorded_at)
@@ -357,39 +363,14 @@ def _leading_run(entries: Sequence[Entry], kept: Set[int]) -> int:
     return len(entries)
 
 
-def _compare(entry: Entry, line: bytes, kept: Kept) -> Outcome:
-    if kept.line == line or _was_erased_since(entry, line, kept.line):
-        return Receipt(kept.segment, _digest(kept.line))
-    # No word of what is held: it may be anything. The position and the file's name lead there.
-    log.error("archive.tampered", organization=entry.organization, lane=entry.lane, segment=kept.segment, seq=entry.seq)
-    return _TAMPER
-
-
-def _was_erased_since(entry: Entry, line: bytes, kept: bytes) -> bool:
-    """Say whether the archive's line is this entry, before its values (and body) were lawfully destroyed in ours."""
-    if entry.values is not None:
-        return False
-    try:
-        found = read_entry(kept)
-    except EvidenceError:
-        return False
-    gone = {"values": None} if entry.body is not None else {"values": None, "body": None}
-    return canonical(found | gone) == line
-
-
-def _hold(organization: str, lane: str, kept: Kept) -> Held | None:
-    try:
-        found = read_entry(kept.line)
-    except EvidenceError:
-        seq = claimed(kept.line, "seq")
-        return None if seq is None else Held(organization, seq, lane, kept.pos, kept.segment, _SPOILED)
-    return Held(organization, found["seq"], lane, kept.pos, kept.segment, _digest(kept.line))
-
-
-def _digest(line: bytes) -> bytes:
-    # Ours alone, so the quicker one (RFC 7693): it is made of every entry that is delivered and read back.
-    return hashlib.blake2b(line, digest_size=16).digest()
-
-
 def _by_position(kept: Kept) -> int:
     return kept.pos
+
+
+def _keyless() -> SuspendedError:
+    return SuspendedError(
+        "archive_key",
+        "The archive's manifests are signed, and this process has no key to sign the next one: put the file of "
+        "`evidence.key_file` in its place here too (where it is lost, `assent init` makes another), then run "
+        "`assent sync`.",
+    )

@@ -20,7 +20,7 @@ from connectors.archive.flaws import Cause
 from connectors.archive.lane import damaged
 from connectors.archive.listings import Listings
 from connectors.archive.names import MARKER, is_part, part_name
-from connectors.archive.packing import head_of, pack, read_batch_manifest, segment_in, unpack, write_batch_manifest
+from connectors.archive.packing import complete, head_of, pack, read_batch_manifest, segment_in, unpack
 from connectors.archive.remote import Remote, RemoteFile, RemoteSettings, missing
 from connectors.archive.store import MARK, Blemish, Protection, Stamp
 from sync.port import Finding, SuspendedError, TransientError
@@ -72,13 +72,13 @@ class Dropbox:
         if not name.endswith(_SEGMENT):
             return self._put(name, data)
         stem = name.removesuffix(_SEGMENT)
-        packed = pack(data, self._settings.form)
+        packed, manifest = pack(data, self._settings.form)
         if not self._put(stem + _ZIP, packed):
             there = self._remote.read(stem + _ZIP)
             if there != packed:
                 self._complete(stem, data, there)
                 return False
-        return self._put(stem + _COMPLETE, write_batch_manifest(data, packed, self._settings.form))
+        return self._put(stem + _COMPLETE, manifest)
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes; none of a batch whose ZIP is gone, or isn't what its manifest says."""
@@ -234,7 +234,7 @@ class Dropbox:
             raise damaged(f"{stem}{_ZIP} {error}") from error
         if (ours.name, ours.number, ours.previous) != (theirs.name, theirs.number, theirs.previous):
             raise damaged(f"{stem}{_ZIP} holds another batch than the next one of its lane")
-        self._put(stem + _COMPLETE, write_batch_manifest(segment, there, self._settings.form))
+        self._put(stem + _COMPLETE, complete(segment, there, self._settings.form))
 
     def _be_there(self) -> None:
         if MARKER not in self._listings.trusted(""):

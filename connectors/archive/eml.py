@@ -7,8 +7,7 @@ Names and words come from strangers: none of them can begin a header, or pass fo
 
 import json
 import unicodedata
-from base64 import encodebytes
-from binascii import b2a_qp
+from binascii import b2a_base64, b2a_qp
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +20,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from consent.canonical import base64url, timestamp
+from consent.canonical import base64url
 from consent.entry import Entry, entry_json
 from consent.kinds import Kind
 
@@ -32,6 +31,9 @@ _WIDTH = 78
 _NAME = 64
 
 _KEPT = 8192  # addresses and time zones remembered
+
+#: Characters of a time up to its second, 2026-11-23T10:00:00.
+_SECONDS = 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +52,22 @@ PLAIN = Form()
 def eml(entry: Entry, form: Form = PLAIN) -> bytes:
     """Return an entry as a mail (RFC 5322): ASCII, lines of at most 998 bytes that end with CRLF."""
     record = entry_json(entry)
-    facts, revealed = entry.facts(), entry.revealed()
+    return eml_of(record, orjson.loads(record), form)
+
+
+def eml_of(record: bytes, entry: Mapping[str, Any], form: Form) -> bytes:
+    """Return the mail of a record in canonical JSON, as it stands in a segment; `entry` is that, read."""
+    facts, held = entry["body"] or {}, entry["values"] or {}
+    revealed = {name: one["value"] for name, one in held.items()}
     digest = sha256(record).digest()
     boundary = f"=_{digest.hex()[:32]}"  # `=_` stands in no line of quoted-printable or base64
     words = revealed.get("text")
     head = [
-        f"Message-ID: {message_id(entry.id, form)}",
-        f"Date: {_date(entry.occurred_at // 1_000_000)}",
-        *_parties(entry.kind, facts, revealed, form),
-        f"Subject: {_subject(entry.kind, facts)}",
-        *_thread(entry, form),
+        f"Message-ID: {message_id(entry['id'], form)}",
+        f"Date: {_date(entry['occurred_at'][:_SECONDS])}",
+        *_parties(entry["kind"], facts, revealed, form),
+        f"Subject: {_subject(entry['kind'], facts)}",
+        *_thread(entry["conversation"], form),
         "Auto-Submitted: auto-generated",
         *_marks(entry, facts, digest),
         "MIME-Version: 1.0",
@@ -81,7 +89,7 @@ def eml(entry: Entry, form: Form = PLAIN) -> bytes:
             b"Content-Transfer-Encoding: base64",
             b'Content-Disposition: attachment; filename="record.json"',
             b"",
-            encodebytes(record).replace(b"\n", b"\r\n")[:-2],
+            _base64(record),
             b"--" + boundary.encode() + b"--",
             b"",
         )
@@ -146,74 +154,84 @@ def _subject(kind: str, facts: Mapping[str, Any]) -> str:
     channel = str(facts.get("channel", "")).upper()
     match kind:
         case Kind.MESSAGE:
-            said = f"{channel} text from the {facts.get('sender')}: {facts.get('verdict')}"
+            return _one_line(f"{channel} text from the {facts.get('sender')}: {facts.get('verdict')}")
         case Kind.AUTO_MESSAGE:
-            said = f"{channel} automatic message: {facts.get('template')}"
+            return _one_line(f"{channel} automatic message: {facts.get('template')}")
         case Kind.DECISION:
-            said = f"{channel} consent: {facts.get('decision')}"
+            return _one_line(f"{channel} consent: {facts.get('decision')}")
         case _:
-            said = f"Consent record: {kind}"
+            return _one_line(f"Consent record: {kind}")
+
+
+@lru_cache(_KEPT)
+def _one_line(said: str) -> str:
     return "".join(c for c in said if " " <= c <= "~").strip()[: _WIDTH - len("Subject: ")]
 
 
-def _thread(entry: Entry, form: Form) -> Iterator[str]:
+def _thread(conversation: str | None, form: Form) -> Iterator[str]:
     # The root is no mail: readers and archives join what names the same one.
-    if entry.conversation is not None:
-        root = f"<{entry.conversation}@{form.domain}>"
+    if conversation is not None:
+        root = f"<{conversation}@{form.domain}>"
         yield f"In-Reply-To: {root}"
         yield f"References: {root}"
 
 
-def _marks(entry: Entry, facts: Mapping[str, Any], digest: bytes) -> Iterator[str]:
+def _marks(entry: Mapping[str, Any], facts: Mapping[str, Any], digest: bytes) -> Iterator[str]:
     """Give what archives index, at most ten headers, each on one line."""
     template = f"{facts['template']}; version={facts.get('template_version')}" if "template" in facts else None
     marks = (
-        ("Entry", entry.id),
-        ("Kind", entry.kind),
-        ("Conversation", entry.conversation),
+        ("Kind", entry["kind"]),
+        ("Conversation", entry["conversation"]),
         ("Channel", facts.get("channel")),
         ("Decision", facts.get("decision")),
         ("Before", facts.get("before")),
         ("After", facts.get("after")),
         ("Template", template),
-        ("Leaf", base64url(entry.leaf)),
-        ("SHA256", base64url(digest)),
     )
+    yield f"X-Assent-Entry: {entry['id']}"
     for name, value in marks:
-        line = f"X-Assent-{name}: {value}"
-        # A longer one would be folded, and is in the record anyway.
-        if value and len(line) <= _WIDTH and line.isascii() and line.isprintable():
+        if value and (line := _mark(name, str(value))):
             yield line
+    yield f"X-Assent-Leaf: {base64url(bytes.fromhex(entry['leaf_hash']))}"
+    yield f"X-Assent-SHA256: {base64url(digest)}"
+
+
+@lru_cache(_KEPT)
+def _mark(name: str, value: str) -> str:
+    line = f"X-Assent-{name}: {value}"
+    # A longer one would be folded, and is in the record anyway.
+    return line if len(line) <= _WIDTH and line.isascii() and line.isprintable() else ""
 
 
 def _told(
-    entry: Entry, facts: Mapping[str, Any], revealed: Mapping[str, Any], digest: bytes, form: Form
+    entry: Mapping[str, Any], facts: Mapping[str, Any], revealed: Mapping[str, Any], digest: bytes, form: Form
 ) -> Iterator[str]:
     """Give the lines that a person reads; the words, which may hold anything, come last and alone."""
-    yield f"Record         {entry.id}, {entry.kind}"
+    yield f"Record         {entry['id']}, {entry['kind']}"
     yield from _people(revealed)
-    yield f"When (UTC)     {timestamp(entry.occurred_at)}"
-    local = _local(entry.occurred_at, str(revealed.get("contact", "")), form.time_zone)
+    yield f"When (UTC)     {entry['occurred_at']}"
+    local = _local(entry["occurred_at"][:_SECONDS], str(revealed.get("contact", "")), form.time_zone)
     if local:
         yield f"When (local)   {local}"
-    yield f"Recorded       {timestamp(entry.recorded_at)}"
+    yield f"Recorded       {entry['recorded_at']}"
     if "before" in facts or "after" in facts:
         yield f"Consent        before: {facts.get('before')}, after: {facts.get('after')}"
     if "template" in facts:
         yield f"Template       {facts['template']}, version {facts.get('template_version')}"
     for name, fact in facts.items():
         if name not in _TOLD and not (type(fact) is dict and fact.keys() == _COMMITMENT):
-            yield f"{name:<14} {_plain(fact)}"
+            yield _label(name) + _plain(fact)
     for name, value in revealed.items():
         if name not in _TOLD:
-            yield f"{name:<14} {_plain(value)}"
+            yield _label(name) + _plain(value)
     yield f"SHA-256        {digest.hex()} (of record.json)"
-    if entry.body is None:
+    if entry["body"] is None:
         yield "This record was disposed of after its retention: what it said is gone."
-    elif entry.values is None:
+    elif entry["values"] is None:
         yield "Names, numbers and words of this record were lawfully erased."
     elif (words := revealed.get("text")) is not None:
-        sent = entry.kind == Kind.AUTO_MESSAGE or (entry.kind == Kind.MESSAGE and facts.get("sender") == "employee")
+        kind = entry["kind"]
+        sent = kind == Kind.AUTO_MESSAGE or (kind == Kind.MESSAGE and facts.get("sender") == "employee")
         yield ""
         how = "sent" if sent else "received"
         yield f"The words, exactly as {how}, to the end of this part ({len(words)} characters):"
@@ -236,6 +254,11 @@ def _people(revealed: Mapping[str, Any]) -> Iterator[str]:
         yield f"Employee       {f'{name}{known}, ' if name or known else ''}{_harmless(str(revealed.get('line')))}"
 
 
+@lru_cache(_KEPT)
+def _label(name: str) -> str:
+    return f"{name:<14} "
+
+
 def _plain(value: Any) -> str:
     """Return a fact on one line: as it is, or as JSON in ASCII where anything in it ends a line or reorders it."""
     told = value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
@@ -247,17 +270,26 @@ def _quoted(words: str) -> bytes:
     return b2a_qp(words.encode(), istext=False).replace(b"=\n", b"=\r\n")
 
 
+def _base64(data: bytes) -> bytes:
+    """Encode bytes in lines of 76 characters (RFC 2045, 6.8)."""
+    told = b2a_base64(data, newline=False)
+    return b"\r\n".join([told[at : at + 76] for at in range(0, len(told), 76)])
+
+
 @lru_cache(_KEPT)
-def _date(seconds: int) -> str:
-    return format_datetime(datetime.fromtimestamp(seconds, UTC))
+def _date(second: str) -> str:
+    return format_datetime(datetime.fromisoformat(second).replace(tzinfo=UTC))
 
 
-def _local(occurred_at: int, contact: str, time_zone: str | None) -> str:
+def _local(second: str, contact: str, time_zone: str | None) -> str:
     zone = _zone(time_zone) if time_zone else _zone_of(contact)
-    if zone is None:
-        return ""
-    at = datetime.fromtimestamp(occurred_at // 1_000_000, UTC).astimezone(zone)
-    whose = "" if time_zone else ", where the contact's number is from"
+    return "" if zone is None else _told_in(second, zone, time_zone is not None)
+
+
+@lru_cache(_KEPT)
+def _told_in(second: str, zone: ZoneInfo, chosen: bool) -> str:
+    at = datetime.fromisoformat(second).replace(tzinfo=UTC).astimezone(zone)
+    whose = "" if chosen else ", where the contact's number is from"
     return f"{at:%Y-%m-%d %H:%M:%S} {at.tzname()} ({zone.key}{whose})"
 
 

@@ -4,23 +4,33 @@ The same segment gives the same bytes, so that a retry after a crash finds its o
 one fixed time, nothing compressed (a level of compression is a matter of the library's version).
 """
 
+from collections.abc import Sequence
 from hashlib import sha256
 from io import BytesIO
 from typing import Any, NamedTuple
-from zipfile import BadZipFile, ZipFile, ZipInfo
+from zipfile import BadZipFile, ZipFile
 
 import orjson
 
-from connectors.archive.eml import Form, eml, message_id
-from connectors.archive.evidence import entry_of
+from connectors.archive.eml import Form, eml_of, message_id
 from connectors.archive.names import PACKED_SEGMENT
 from connectors.archive.sealed import unseal
 from connectors.archive.segments import Header, read_header
+from connectors.archive.stored import store
 from consent.canonical import canonical
 
 _FORMAT = "assent-batch/1"
 _SUMS = "SHA256SUMS"
-_START = (1980, 1, 1, 0, 0, 0)  # no ZIP is older
+
+
+_MAILS, _MAIL = "eml/", ".eml"
+
+
+class _File(NamedTuple):
+    name: str
+    bytes: int
+    #: In hex.
+    sha256: str
 
 
 class Completed(NamedTuple):
@@ -32,21 +42,20 @@ class Completed(NamedTuple):
     zip_sha256: str
 
 
-def pack(segment: bytes, form: Form) -> bytes:
-    """Return the ZIP of a segment: its mails, the segment itself, and the hashes that `sha256sum -c` checks."""
+def pack(segment: bytes, form: Form) -> tuple[bytes, bytes]:
+    """Return the ZIP of a segment, and the manifest that says that it is complete and how to check it.
+
+    The ZIP holds a mail for each entry, the segment itself, and the hashes that `sha256sum -c` checks.
+    """
     files = []
     for line in unseal(segment).sound()[1:]:
-        entry = entry_of(orjson.loads(line))
-        files.append((f"eml/{entry.id}.eml", eml(entry, form)))
+        entry = orjson.loads(line)
+        files.append((f"{_MAILS}{entry['id']}{_MAIL}", eml_of(line, entry, form)))
+    listed = [_list(name, mail) for name, mail in files]
     files.append((PACKED_SEGMENT, segment))
-    sums = "".join(f"{sha256(data).hexdigest()}  {name}\n" for name, data in files)
-    packed = BytesIO()
-    with ZipFile(packed, "w") as archive:
-        for name, data in [*files, (_SUMS, sums.encode())]:
-            member = ZipInfo(name, _START)
-            member.create_system, member.external_attr = 3, 0o100640 << 16
-            archive.writestr(member, data)
-    return packed.getvalue()
+    sums = "".join(f"{one.sha256}  {one.name}\n" for one in [*listed, _list(PACKED_SEGMENT, segment)])
+    packed = store([*files, (_SUMS, sums.encode())])
+    return packed, _write_manifest(segment, packed, listed, form)
 
 
 def unpack(packed: bytes) -> bytes:
@@ -77,27 +86,33 @@ def head_of(segment: bytes) -> Header:
     return read_header(unseal(segment).sound()[0])
 
 
-def write_batch_manifest(segment: bytes, packed: bytes, form: Form) -> bytes:
-    """Return what says that a batch is complete, and how to check it: written last."""
-    head = head_of(segment)
-    stem = head.name.removesuffix(".jsonl")
-    files = []
+def complete(segment: bytes, packed: bytes, form: Form) -> bytes:
+    """Return the manifest of a ZIP that is there already, and holds this segment."""
     with ZipFile(BytesIO(packed)) as archive:
-        for name in archive.namelist():
-            if name.startswith("eml/"):
-                data = archive.read(name)
-                entry = name.removeprefix("eml/").removesuffix(".eml")
-                files.append(
-                    {"bytes": len(data), "entry": entry, "message_id": message_id(entry, form), "name": name,
-                     "sha256": sha256(data).hexdigest()}
-                )  # fmt: skip
+        listed = [_list(name, archive.read(name)) for name in archive.namelist() if name.startswith(_MAILS)]
+    return _write_manifest(segment, packed, listed, form)
+
+
+def _list(name: str, data: bytes) -> _File:
+    return _File(name, len(data), sha256(data).hexdigest())
+
+
+def _write_manifest(segment: bytes, packed: bytes, files: Sequence[_File], form: Form) -> bytes:
+    first = segment[: segment.index(b"\n")]
+    head = read_header(first)
+    stem = head.name.removesuffix(".jsonl")
+    entries = [one.name.removeprefix(_MAILS).removesuffix(_MAIL) for one in files]
     return canonical(
         {
             "batch": stem,
             "count": head.count,
-            "files": files,
+            "files": [
+                {"bytes": one.bytes, "entry": entry, "message_id": message_id(entry, form), "name": one.name,
+                 "sha256": one.sha256}
+                for entry, one in zip(entries, files, strict=True)
+            ],
             "format": _FORMAT,
-            "head": orjson.loads(segment[: segment.index(b"\n")]),
+            "head": orjson.loads(first),
             "segment": {"bytes": len(segment), "name": PACKED_SEGMENT, "sha256": sha256(segment).hexdigest()},
             "zip": {"bytes": len(packed), "name": f"{stem.rpartition('/')[2]}.zip",
                     "sha256": sha256(packed).hexdigest()},

@@ -76,14 +76,17 @@ class _Adapter(HTTPAdapter):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._pools: dict[str, Any] = {}
+        # The newest only: requests closes those that weren't asked for lately.
+        self._newest: tuple[str, Any] = ("", None)
 
     def get_connection_with_tls_context(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> Any:
         """Return the pool of connections to a request's host; a session's settings for TLS never change."""
-        host = str(request.url)[: str(request.url).find("/", len("https://"))]
-        pool = self._pools.get(host)
-        if pool is None:
-            pool = self._pools[host] = super().get_connection_with_tls_context(request, *args, **options)
+        url = str(request.url)
+        host = url[: url.find("/", len("https://"))]
+        known, pool = self._newest
+        if known != host:
+            pool = super().get_connection_with_tls_context(request, *args, **options)
+            self._newest = (host, pool)
         return pool
 
     def build_response(self, request: requests.PreparedRequest, answer: Any) -> requests.Response:

@@ -1,5 +1,6 @@
 """Batches for an archive vendor on a real OpenSSH server: whole or not there, deterministic, acknowledged."""
 
+import io
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from connectors.archive.dropbox import Dropbox
 from connectors.archive.flaws import Cause
+from connectors.archive.stored import store
 from connectors.archive.verify import verify_store
 from consent.kinds import Lane
 from sync.port import Batch, Receipt, Refusal, SuspendedError, TransientError
@@ -63,6 +65,21 @@ def test_a_batch_is_a_zip_of_mails_and_the_record_with_a_manifest_that_coreutils
     assert times == {(1980, 1, 1, 0, 0, 0)}
     assert checked.returncode == 0, checked.stdout
     assert not any("4045550123" in name for name in [*names, *files(incoming)])
+
+
+def test_a_zip_is_what_the_standard_library_makes_of_the_same_files():
+    files = [("eml/a.eml", b"words\r\n" * 500), ("segment.jsonl", b""), ("SHA256SUMS", bytes(range(256)))]
+    theirs = io.BytesIO()
+
+    with zipfile.ZipFile(theirs, "w") as archive:
+        for name, data in files:
+            member = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            member.create_system, member.external_attr = 3, 0o100640 << 16
+            archive.writestr(member, data)
+
+    assert store(files) == theirs.getvalue()
+    with pytest.raises(ValueError, match="65,534"):
+        store([(f"{at}", b"") for at in range(65_535)])
 
 
 def test_the_same_entries_are_the_same_bytes_whenever_and_wherever_they_are_sent(connect, sshd, dropbox_settings):

@@ -176,6 +176,18 @@ def test_nothing_is_written_on_top_of_a_manifest_that_the_key_did_not_sign(root,
     assert len(manifests(root)) == 3
 
 
+def test_a_process_without_the_key_writes_no_manifest_on_top_of_a_signed_one(root, signing, reopen):
+    ledger = fill(signing())
+
+    reopen().close(state(ledger, days=2))  # says nothing new
+    with pytest.raises(SuspendedError) as raised:
+        reopen().close(state(ledger, days=9))
+
+    assert raised.value.code == "archive_key"
+    assert len(manifests(root)) == 3
+    assert found(root, SIGNER) == set()
+
+
 def test_the_command_knows_the_keys_of_its_settings_and_takes_others(tmp_path):
     (tmp_path / "settings.toml").write_text('[destinations.archive]\nkind = "archive"\n')
     place = Place(tmp_path)

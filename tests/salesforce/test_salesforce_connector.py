@@ -437,14 +437,17 @@ def test_a_permission_that_every_row_lacks_suspends_the_destination(org, salesfo
     assert "Assent Integration" in caught.value.advice
 
 
-def test_a_new_instance_is_followed(org, salesforce, make_entries, batch_of, org_address):
+def test_a_new_instance_is_followed_and_the_way_back_too(org, salesforce, make_entries, batch_of, org_address):
     salesforce.push(batch_of(make_entries(["a"])))
     org.settings(instance_url=org_address["url"].replace("127.0.0.1", "localhost"))
+    there = salesforce.push(batch_of(make_entries(["b"], first=1)))
+    org.settings(instance_url=org_address["url"])
 
-    outcomes = salesforce.push(batch_of(make_entries(["b"], first=1)))
+    back = salesforce.push(batch_of(make_entries(["c"], first=2)))
 
-    assert isinstance(outcomes[0], Receipt)
-    assert [each["route"] for each in org.journal()["requests"]].count("token") == 2
+    assert isinstance(there[0], Receipt)
+    assert isinstance(back[0], Receipt)
+    assert [each["route"] for each in org.journal()["requests"]].count("token") == 3
 
 
 def test_reading_back_follows_pages_and_leaves_out_other_lanes_and_organizations(
