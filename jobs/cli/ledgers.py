@@ -1,5 +1,6 @@
 """Commands that read ledgers: `entry show`, `verify`."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -126,9 +127,14 @@ def _checked(keys: list[str]) -> list[str]:
 
 def _known_keys(config: Path | None) -> list[str]:
     from jobs.keys import trusted_keys
-    from jobs.settings import load_settings
+    from jobs.settings import SettingsError, load_settings
 
-    return trusted_keys(load_settings(config))
+    try:
+        return trusted_keys(load_settings(config))
+    except SettingsError as error:
+        # An archive is verified by itself, wherever it was brought to.
+        print(f"assent: no key is known ({error}): signatures are not looked at; --key names one", file=sys.stderr)
+        return []
 
 
 def _verify_proof(file: Path, keys: list[str], as_json: bool) -> None:

@@ -114,6 +114,7 @@ def test_a_changed_byte_in_the_archive_is_named_and_ends_6(acme, text):
     ended = acme.run("verify", "--archive", "var/archive", ASSENT_CONFIG="/nowhere/settings.toml")
 
     assert ended.code == 6
+    assert "no key is known" in ended.err
     assert "acme/consent/000000000000.segment.jsonl" in ended.out
     assert "+14045550123" not in ended.out + ended.err
 
