@@ -88,7 +88,7 @@ def _read(text: str, live: Words) -> Reading:
     return Reading(found.heard, found.tier, found.word, found.by, found.tier == 9, found.stop_all, whole, False)
 
 
-def _chat(folded: str, lexicon: "Lexicon") -> Reading | None:
+def _chat(folded: str, lexicon: Lexicon) -> Reading | None:
     """Tell most texts apart by their words, before any other work is done: no tier before the ninth can fit these."""
     words = tokens_of(folded)
     if len(words) < 2 or is_disguised(folded, words):

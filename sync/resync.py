@@ -7,9 +7,10 @@ receipts know already is not written again, so a resync costs the destination's 
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import structlog
 from sqlalchemy import Connection
@@ -97,11 +98,9 @@ class _Resync:
     def count(self) -> Resynced:
         """Say what a run would do."""
         self._result.dry_run = True
-        choice = self._choice()
-        for page in choice.pages():
+        for page in self._pages():
             self._result.matched += len(page)
             self._result.calls += -(-len(page) // self._capacity.batch)
-        self._look(choice)
         self._result.calls_left = calls_left(self._destination)
         per_call = seconds_per_call(self._database, self._destination)
         self._result.seconds = None if per_call is None else round(self._result.calls * per_call, 1)
@@ -115,9 +114,7 @@ class _Resync:
         keeper.keep(right)
         try:
             self._begin(resume, actor, now)
-            choice = self._choice()
-            for page in choice.pages():
-                self._look(choice)
+            for page in self._pages():
                 if not page:
                     self._tell()
                     continue
@@ -125,7 +122,6 @@ class _Resync:
                     self._result.stopped = True
                     break
                 self._push_page(page, keeper)
-            self._look(choice)
             with self._database.write() as tx:
                 self._note(tx, "stopped" if self._result.stopped else "done")
         except leases.FencedError:
@@ -138,17 +134,17 @@ class _Resync:
         log.info("resync.finished", destination=self._destination.name, run=self._result.run, taken=self._result.taken)
         return self._result
 
-    def _choice(self) -> Choice:
+    def _pages(self) -> Iterator[list[Entry]]:
+        """Yield what is meant page by page, and take over how far it was looked."""
         # A page is pushed under one lease: enough that hardly anything waits at its end.
         size = self._capacity.batch * (4 * self._capacity.in_flight if self._capacity.in_flight > 1 else 1)
-        return Choice(
+        choice = Choice(
             self._database, self._destination, self._filters, size, self._stop, found=self._found, after=self._after
         )
-
-    def _look(self, choice: Choice) -> None:
-        """Take over how far it was looked."""
-        result = self._result
-        result.total, result.seen, result.differences = choice.total, choice.seen, choice.differences
+        for page in chain(choice.pages(), [[]]):  # the last look may have found nothing more
+            self._result.total, self._result.seen = choice.total, choice.seen
+            self._result.differences = choice.differences
+            yield page
 
     def _has_room(self, page: Sequence[Entry]) -> bool:
         """Tell whether a page's calls are within the budget."""

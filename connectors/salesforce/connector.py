@@ -18,6 +18,7 @@ from connectors.salesforce.mapping import ENTRY_KEY, ENTRY_OBJECT, RUN_KEY, RUN_
 from connectors.salesforce.reading import read_lane_back
 from connectors.salesforce.settings import SalesforceSettings
 from consent.kinds import Lane
+from consent.values import new
 from sync.port import (
     Batch,
     Budget,
@@ -41,7 +42,7 @@ _SPLIT_CALLS = 48
 # Seconds, at most, before rows that failed for a moment go once more, alone: locks last as long as somebody's save.
 _ROUNDS = (0.2, 1.0)
 #: Makes a receipt of a pair: what `Receipt._make` does, without a step in Python.
-_receipt = partial(tuple.__new__, Receipt)
+_receipt = partial(new, Receipt)
 _SUSPENDING = frozenset({Ending.SUSPENDED, Ending.QUOTA, Ending.EXPIRED})
 _MOMENTARY = frozenset({Ending.AGAIN, Ending.LOCKED, Ending.TRANSIENT})
 
