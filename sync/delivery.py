@@ -11,23 +11,22 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import assert_never
 
 import structlog
-from sqlalchemy import Connection
 
 from consent.checkpoints import newest_checkpoint
-from consent.database import Database, run
+from consent.database import Database
 from consent.entry import Entry
 from consent.kinds import Lane
 from consent.ledger import Head, newest_head, read_lane
-from sync import leases, outages, pushing, receipts
+from sync import leases, pushing, receipts
 from sync.clock import database_now
 from sync.destinations import Destination, suspend
-from sync.late import END, START, Place, aside, try_again
+from sync.late import END, START, Place, try_again
 from sync.leases import Keeper, Lease
 from sync.owed import unclosed
 from sync.port import Batch, Delay, Outcome, Receipt, Refusal, Statement, SuspendedError, TransientError
+from sync.settling import Refusals, Settling, are_receipts
 
 log = structlog.get_logger()
 
@@ -63,6 +62,20 @@ class Tenure:
     code: str = ""
     advice: str = ""
 
+    def count(self, outcomes: Sequence[Outcome]) -> None:
+        """Count a push's answers."""
+        if are_receipts(outcomes):
+            self.settled += len(outcomes)
+            return
+        for outcome in outcomes:
+            match outcome:
+                case Receipt():
+                    self.settled += 1
+                case Refusal():
+                    self.refused += 1
+                case Delay():
+                    self.set_aside += 1
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -94,9 +107,7 @@ class _Lane:
     pushes: deque[_Push] = field(default_factory=deque)
     #: Entries from `ahead` on that were read already.
     read: Sequence[Entry] = ()
-    #: Refusals in a row for one cause since the last entry that was taken.
-    cause: str = ""
-    streak: int = 0
+    refusals: Refusals = field(default_factory=Refusals)
 
     def turn_back(self) -> None:
         """Begin again at the cursor."""
@@ -124,11 +135,11 @@ class _Delivery:
         self._database, self._destination, self._lease, self._keeper = database, destination, lease, keeper
         self._rules, self._stop, self._everything_after, self._make_room = rules, stop, everything_after, make_room
         self._connector, self._capacity = destination.connector, destination.connector.capacity
+        self._settling = Settling(database, lease, rules.attempts)
         self._tenure = Tenure()
         self._lanes: list[_Lane] = []
         self._looked = 0.0
         self._lost = threading.Event()
-        self._recovered = lease.attempts == 0
         # It failed as a whole the last time: look whether one entry makes it fail.
         self._careful = lease.attempts > 0
 
@@ -140,7 +151,8 @@ class _Delivery:
             self._ahead()
             self._close()
         except TransientError as error:
-            self._away(error)
+            self._ended(End.AWAY, error.code, error.advice)
+            self._settling.note_away(error, after_some=self._tenure.settled > 0)
         except SuspendedError as error:
             self._ended(End.SUSPENDED, error.code, error.advice)
             suspend(self._database, self._destination.name, error.code, error.advice, error.until)
@@ -154,6 +166,7 @@ class _Delivery:
             self._keeper.forget(self._lease)
             with self._database.write() as tx:
                 leases.release(tx, self._lease)
+        self._tenure.recovered = self._settling.recovered
         return self._tenure
 
     # --- behind the cursors -----------------------------------------------------------------------------------
@@ -168,7 +181,7 @@ class _Delivery:
             everything_after=self._everything_after,
         ):  # fmt: skip
             self._tenure.tried_to = place
-            self._count(outcomes)
+            self._tenure.count(outcomes)
             if time.monotonic() >= turn:
                 self._ahead()
                 turn = time.monotonic() + share
@@ -287,54 +300,13 @@ class _Delivery:
             outcomes = push.answer.result()[: len(push.entries)]
             if not outcomes:
                 raise TransientError("no_answer", "the destination took nothing and gave no reason")
-            self._refuse_streaks(lane, outcomes)
-            self._settle(lane, push, outcomes)
+            lane.refusals.add(outcomes, self._rules.suspend_after)
+            self._settling.settle(lane.name, push.first, push.entries, outcomes)
+            lane.cursor = push.first + len(outcomes)
+            self._tenure.count(outcomes)
             if len(outcomes) < len(push.entries):
                 wait([later.answer for later in lane.pushes])
                 lane.turn_back()
-
-    def _refuse_streaks(self, lane: _Lane, outcomes: Sequence[Outcome]) -> None:
-        """Suspend a destination that refuses all for one cause, instead of burying its entries one by one."""
-        if _are_receipts(outcomes):
-            lane.cause, lane.streak = "", 0
-            return
-        cause, streak = lane.cause, lane.streak
-        for outcome in outcomes:
-            match outcome:
-                case Refusal(code=code):
-                    streak = streak + 1 if code == cause else 1
-                    cause = code
-                    if streak >= self._rules.suspend_after and not any(isinstance(o, Receipt) for o in outcomes):
-                        raise SuspendedError(code, f"{streak} entries in a row were refused: {outcome.advice}")
-                case Receipt():
-                    cause, streak = "", 0
-                case Delay():
-                    pass
-                case _:
-                    assert_never(outcome)
-        lane.cause, lane.streak = cause, streak
-
-    def _settle(self, lane: _Lane, push: _Push, outcomes: Sequence[Outcome]) -> None:
-        started = time.monotonic()
-        organization, name = self._lease.organization, self._destination.name
-        # A receipt that is lost with the machine is asked for again, by the same push under the same ids: waiting for
-        # the disk at each of them would be most of the work.
-        with self._database.write(durable=False) as tx:
-            now = leases.fence(tx, self._lease)
-            receipts.write_receipt(tx, organization, name, lane.name, push.first, outcomes, now, self._lease.fence)
-            failed = [] if _are_receipts(outcomes) else [
-                aside(name, entry, outcome, now, attempts=self._rules.attempts, since=now)
-                for entry, outcome in zip(push.entries, outcomes, strict=False) if not isinstance(outcome, Receipt)
-            ]  # fmt: skip
-            receipts.set_aside(tx, failed)
-            is_over = self._note_back(tx)
-        self._tell_back(is_over)
-        lane.cursor = push.first + len(outcomes)
-        self._count(outcomes)
-        log.info(
-            "batch.settled", destination=name, organization=organization, lane=lane.name, first=push.first,
-            count=len(outcomes), failed=len(failed), seconds=round(time.monotonic() - started, 4),
-        )  # fmt: skip
 
     # --- the end of a tenure ----------------------------------------------------------------------------------
 
@@ -353,33 +325,7 @@ class _Delivery:
         checkpoint = signed.facts()["checkpoint"] if signed is not None else None
         statement = Statement(organization, head.size, head.root, lanes, head.recorded_at, checkpoint)
         self._connector.close(statement)
-        with self._database.write() as tx:
-            leases.fence(tx, self._lease)
-            run(
-                tx,
-                "UPDATE lease SET closed_at = ? WHERE organization = ? AND destination = ?",
-                [max(now, newest), organization, name],
-            )
-            is_over = self._note_back(tx)
-        self._tell_back(is_over)
-
-    def _away(self, error: TransientError) -> None:
-        attempts = self._lease.attempts + 1 if not self._tenure.settled else 1
-        self._ended(End.AWAY, error.code, error.advice)
-        with self._database.write() as tx:
-            is_new = outages.note_away(tx, self._lease, error, attempts, is_known=not self._recovered)
-        if is_new:
-            log.warning("destination.away", destination=self._destination.name, code=error.code, advice=error.advice)
-
-    def _note_back(self, tx: Connection) -> bool:
-        """Note that the destination is back, if it was away; return whether that ended the outage."""
-        return not self._recovered and outages.note_back(tx, self._lease)
-
-    def _tell_back(self, is_over: bool) -> None:
-        if not self._recovered:
-            self._recovered = self._tenure.recovered = True
-            if is_over:
-                log.warning("destination.back", destination=self._destination.name)
+        self._settling.note_closed(max(now, newest))
 
     def _must_end(self) -> bool:
         if self._lost.is_set():
@@ -393,24 +339,6 @@ class _Delivery:
     def _ended(self, end: End, code: str = "", advice: str = "") -> None:
         self._tenure.end, self._tenure.code, self._tenure.advice = end, code, advice
 
-    def _count(self, outcomes: Sequence[Outcome]) -> None:
-        if _are_receipts(outcomes):
-            self._tenure.settled += len(outcomes)
-            return
-        for outcome in outcomes:
-            match outcome:
-                case Receipt():
-                    self._tenure.settled += 1
-                case Refusal():
-                    self._tenure.refused += 1
-                case Delay():
-                    self._tenure.set_aside += 1
-
     def _size(self, lane: _Lane) -> int:
         head: Head = self._head
         return head.lanes[lane.name]
-
-
-def _are_receipts(outcomes: Sequence[Outcome]) -> bool:
-    """Tell whether everything was taken: what nearly every batch is, at a tenth of looking at each."""
-    return set(map(type, outcomes)) == {Receipt}
