@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Dialect, Engine, MetaData, Table, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
@@ -36,6 +36,9 @@ _IDLE_SECONDS = 10
 _TRUSTED_SECONDS = 1.0
 #: What libpq does where the network says nothing: a dead server shows within half a minute (ms for tcp_user_timeout).
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
+
+
+Made = TypeVar("Made")
 
 
 class DatabaseError(Exception):
@@ -132,16 +135,21 @@ def run(tx: Connection, sql: str, parameters: Sequence[Any] = ()) -> CursorResul
 
 def fetch(tx: Connection, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """Return all rows of a query of the hot path, written with `?`, as the driver's own tuples."""
+    return fetch_as(tx, tuple, sql, parameters)
+
+
+def fetch_as(
+    tx: Connection, make: Callable[[tuple[Any, ...]], Made], sql: str, parameters: Sequence[Any] = ()
+) -> list[Made]:
+    """Return what `make` makes of each row of such a query, while they are read: no row is kept beside it."""
     if not tx.in_transaction():
         tx.begin()
-    rows: list[tuple[Any, ...]]
-    if tx.dialect.name == "postgresql":
-        # Binary: as text, each byte of a body would travel as two digits.
-        sql = _marked(sql)
-        rows = _on_driver(tx, lambda driver: driver.execute(sql, parameters, binary=True).fetchall())
-    else:
-        rows = _on_driver(tx, lambda driver: driver.execute(sql, parameters).fetchall())
-    return rows
+    made: list[Made] = (
+        _on_driver(tx, lambda driver: _made_by_psycopg(driver, make, _marked(sql), parameters))
+        if tx.dialect.name == "postgresql"
+        else _on_driver(tx, lambda driver: list(map(make, driver.execute(sql, parameters))))
+    )
+    return made
 
 
 def among(tx: Connection, column: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
@@ -229,6 +237,13 @@ def _on_driver(tx: Connection, work: Callable[[Any], Any]) -> Any:
         raise DBAPIError.instance(
             None, None, error, base, hide_parameters=True, connection_invalidated=away, dialect=dialect
         ) from error
+
+
+def _made_by_psycopg(driver: Any, make: Callable[..., Made], sql: str, parameters: Sequence[Any]) -> list[Made]:
+    cursor = driver.cursor(row_factory=lambda _: make)
+    # Binary: as text, each byte of a body would travel as two digits.
+    made: list[Made] = cursor.execute(sql, parameters, binary=True).fetchall()
+    return made
 
 
 def _copy(driver: Any, table: Table, rows: Sequence[Sequence[Any]]) -> None:
