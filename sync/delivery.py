@@ -166,7 +166,8 @@ class _Delivery:
             )  # fmt: skip
         finally:
             self._keeper.forget(self._lease)
-            with self._database.write() as tx:
+            # Only a number that was given must not be forgotten: a lease that we still seem to hold runs out by itself.
+            with self._database.write(durable=False) as tx:
                 leases.release(tx, self._lease)
         self._tenure.recovered = self._settling.recovered
         return self._tenure
