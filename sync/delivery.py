@@ -32,6 +32,9 @@ log = structlog.get_logger()
 
 #: Entries that are read at one time where batches are smaller: a query costs as much as a hundred of them.
 _READ = 1_000
+#: What was answered is settled at the latest when it is so much, or where it is brought by this thread, so old.
+_SETTLED = 1_000
+_SETTLE_SECONDS = 0.01
 #: A head is looked at again at least this often, so that a STOP overtakes the backlog that is being worked.
 _HEAD_SECONDS = 0.05
 
@@ -92,7 +95,6 @@ class Rules:
 
 @dataclass(slots=True)
 class _Push:
-    first: int
     entries: Sequence[Entry]
     answer: Future[Sequence[Outcome]]
 
@@ -164,7 +166,8 @@ class _Delivery:
             )  # fmt: skip
         finally:
             self._keeper.forget(self._lease)
-            with self._database.write() as tx:
+            # Only a number that was given must not be forgotten: a lease that we still seem to hold runs out by itself.
+            with self._database.write(durable=False) as tx:
                 leases.release(tx, self._lease)
         self._tenure.recovered = self._settling.recovered
         return self._tenure
@@ -245,9 +248,12 @@ class _Delivery:
         """Start pushes while there is room; the consent lane always finds a place."""
         now = time.monotonic()
         if now - self._looked > _HEAD_SECONDS or all(lane.ahead >= self._size(lane) for lane in self._lanes):
-            with self._database.read() as tx:
+            with self._database.single() as tx:
                 self._head = newest_head(tx, self._lease.organization)
             self._looked = now
+        if pool is None:
+            self._push_here()
+            return
         busy = len(self._under_way())
         for lane in self._lanes:
             kept_free = 1 if lane is not self._lanes[0] and self._capacity.pushes > 1 else 0
@@ -256,29 +262,37 @@ class _Delivery:
             while lane.ahead < self._size(lane) and len(lane.pushes) < most:
                 if busy >= self._capacity.pushes - kept_free:
                     break
-                lane.pushes.append(self._start(lane, pool))
+                bring = self._push if not lane.pushes else self._push_plainly
+                batch = self._next_batch(lane)
+                lane.pushes.append(_Push(batch.entries, pool.submit(bring, batch)))
                 busy += 1
-            if busy and pool is None:
-                break  # pushed already, in this thread: settle it before the next
 
-    def _start(self, lane: _Lane, pool: Executor | None) -> _Push:
+    def _push_here(self) -> None:
+        """Push from the first lane that has something; what is answered at once is settled a few batches at a time."""
+        lane = next((lane for lane in self._lanes if lane.ahead < self._size(lane)), None)
+        until = time.monotonic() + _SETTLE_SECONDS
+        while lane is not None and lane.ahead < self._size(lane):
+            batch, answer = self._next_batch(lane), Future[Sequence[Outcome]]()
+            lane.pushes.append(_Push(batch.entries, answer))
+            try:
+                answer.set_result(self._push(batch))
+            except (TransientError, SuspendedError) as error:
+                answer.set_exception(error)
+                break
+            if self._careful or self._capacity.ordered or len(answer.result()) < len(batch.entries):
+                break
+            if lane.ahead - lane.cursor >= _SETTLED or time.monotonic() >= until:
+                break
+
+    def _next_batch(self, lane: _Lane) -> Batch:
         size = self._capacity.batch
         if not lane.read:
-            with self._database.read() as tx:
+            with self._database.single() as tx:
                 most = size * max(1, _READ // size)
                 lane.read = read_lane(tx, self._lease.organization, lane.name, lane.ahead, most)
         entries, lane.read = lane.read[:size], lane.read[size:]
-        batch = Batch(self._lease.organization, lane.name, entries)
-        first, lane.ahead = lane.ahead, lane.ahead + len(entries)
-        bring = self._push if not lane.pushes else self._push_plainly
-        if pool is not None:
-            return _Push(first, entries, pool.submit(bring, batch))
-        done: Future[Sequence[Outcome]] = Future()
-        try:
-            done.set_result(bring(batch))
-        except (TransientError, SuspendedError) as error:
-            done.set_exception(error)
-        return _Push(first, entries, done)
+        lane.ahead += len(entries)
+        return Batch(self._lease.organization, lane.name, entries)
 
     def _push(self, batch: Batch) -> Sequence[Outcome]:
         """Push the first of a lane's batches, or late ones; around what may make it fail, where that is suspected."""
@@ -286,7 +300,7 @@ class _Delivery:
         if self._capacity.ordered or not (self._careful or batch.late):
             return self._push_plainly(batch)
         lane = next(lane for lane in self._lanes if lane.name == batch.lane)
-        with self._database.read() as tx:
+        with self._database.single() as tx:
             before = read_lane(tx, batch.organization, batch.lane, lane.cursor - 1, 1) if lane.cursor else []
         return pushing.push_around(self._push_plainly, batch, before[0] if before else None)
 
@@ -294,19 +308,28 @@ class _Delivery:
         return pushing.push(self._connector, self._destination.name, batch)
 
     def _settle_done(self, lane: _Lane) -> None:
-        """Settle the contiguous prefix of a lane's pushes that were answered."""
-        while lane.pushes and lane.pushes[0].answer.done():
-            push = lane.pushes.popleft()
-            outcomes = push.answer.result()[: len(push.entries)]
-            if not outcomes:
-                raise TransientError("no_answer", "the destination took nothing and gave no reason")
-            lane.refusals.add(outcomes, self._rules.suspend_after)
-            self._settling.settle(lane.name, push.first, push.entries, outcomes)
-            lane.cursor = push.first + len(outcomes)
-            self._tenure.count(outcomes)
-            if len(outcomes) < len(push.entries):
-                wait([later.answer for later in lane.pushes])
-                lane.turn_back()
+        """Settle the contiguous prefix of a lane's pushes that were answered, as many as make one receipt."""
+        entries: list[Entry] = []
+        outcomes: list[Outcome] = []
+        try:
+            while lane.pushes and lane.pushes[0].answer.done() and len(outcomes) < _SETTLED:
+                push = lane.pushes.popleft()
+                answered = push.answer.result()[: len(push.entries)]
+                if not answered:
+                    raise TransientError("no_answer", "the destination took nothing and gave no reason")
+                lane.refusals.add(answered, self._rules.suspend_after)
+                entries += push.entries
+                outcomes += answered
+                if len(outcomes) < len(entries):
+                    wait([later.answer for later in lane.pushes])
+                    lane.pushes.clear()
+        finally:  # what was answered before something went wrong counts
+            if outcomes:
+                self._settling.settle(lane.name, lane.cursor, entries, outcomes)
+                lane.cursor += len(outcomes)
+                self._tenure.count(outcomes)
+        if len(outcomes) < len(entries):
+            lane.turn_back()
 
     # --- the end of a tenure ----------------------------------------------------------------------------------
 

@@ -57,7 +57,7 @@ class Settling:
 
     def note_closed(self, at: int) -> None:
         """Note up to when the destination was told how far it is, the database's microseconds; FencedError."""
-        with self._database.write() as tx:
+        with self._database.write(durable=False) as tx:  # it may be told again
             leases.fence(tx, self._lease)
             run(
                 tx,
