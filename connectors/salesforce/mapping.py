@@ -141,6 +141,7 @@ _SWIFT, _SLOW = (
 # What is different in each body where all else comes again and again: commitments, and times. The members of the
 # rest are remembered; they are never personal.
 _SINGULAR = re.compile(rb'":(?:\{"commit":"[^"]*"\}|\d{15,})')
+_LONGEST_KEPT = 4096  # bytes; a thousand are kept at most
 _OPENING = b'{"attributes":{"type":"' + ENTRY_OBJECT.encode() + b'"},'
 
 
@@ -304,13 +305,13 @@ def _personal_members(values: Mapping[str, Mapping[str, Any]], slow: dict[str, A
 
 def _members_of(body: bytes, values: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the JSON members of the facts that have a field and something to say, a comma before each."""
-    said = _members_said(_SINGULAR.sub(b'":{}', body))
+    said = _members_said(_SINGULAR.sub(b'":{}', body)) if len(body) <= _LONGEST_KEPT else None
     if said is not None:
         return said
     return "".join([_member(source, fact, values.get(source)) for source, fact in _fielded(body)])
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1000)
 def _members_said(body: bytes) -> str | None:
     """Return the members of a body whose singular parts are cut out as `{}`; None where one of them has a field."""
     facts = _fielded(body)
