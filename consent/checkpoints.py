@@ -8,9 +8,12 @@ from sqlalchemy import Connection
 
 from consent.database import fetch
 from consent.entry import Entry
-from consent.kinds import Kind, Lane
+from consent.kinds import Kind
 from consent.ledger import read_range
 from consent.notes import NoteError, Signer, signed_text
+
+#: Along an index of their own, which the databases take where the kind stands in the statement.
+SEQS_OF_CHECKPOINTS = f"SELECT seq FROM entry WHERE organization = ? AND kind = '{Kind.CHECKPOINT}' ORDER BY pos"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +39,14 @@ def open_note(note: str, verifier: str) -> Checkpoint:
 def newest_checkpoint(tx: Connection, organization: str, *, covering: int = 0) -> Entry | None:
     """Return the newest checkpoint of a ledger that covers at least so many entries; None where there is none."""
     # The number is compared here: asked about it, SQLite would go through the whole ledger by it.
-    sql = "SELECT seq FROM entry WHERE organization = ? AND lane = ? AND kind = ? ORDER BY pos DESC LIMIT 1"
-    rows = fetch(tx, sql, [organization, Lane.AUDIT.value, Kind.CHECKPOINT.value])
+    rows = fetch(tx, f"{SEQS_OF_CHECKPOINTS} DESC LIMIT 1", [organization])
     return read_range(tx, organization, rows[0][0], 1)[0] if rows and rows[0][0] >= covering else None
 
 
 def verifiers(tx: Connection, organization: str) -> list[tuple[str, int, int]]:
     """Return the keys that signed checkpoints of a ledger: (key, first recorded, last recorded), microseconds."""
     found: dict[str, tuple[int, int]] = {}
-    sql = "SELECT seq FROM entry WHERE organization = ? AND lane = ? AND kind = ? ORDER BY pos"
-    for (seq,) in fetch(tx, sql, [organization, Lane.AUDIT.value, Kind.CHECKPOINT.value]):
+    for (seq,) in fetch(tx, SEQS_OF_CHECKPOINTS, [organization]):
         entry = read_range(tx, organization, seq, 1)[0]
         first, _ = found.get(entry.facts()["key"], (entry.recorded_at, 0))
         found[entry.facts()["key"]] = (first, entry.recorded_at)

@@ -3,14 +3,15 @@
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Dialect, Engine, MetaData, Table, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 
 metadata = MetaData(
     naming_convention={
@@ -31,8 +32,13 @@ _COPY_FROM = 8
 
 #: PostgreSQL ends a transaction of ours that has said nothing for so long: there is never a network call inside one.
 _IDLE_SECONDS = 10
+#: A connection that was at work so short a time ago, seconds, is not asked whether it is still there.
+_TRUSTED_SECONDS = 1.0
 #: What libpq does where the network says nothing: a dead server shows within half a minute (ms for tcp_user_timeout).
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
+
+
+Made = TypeVar("Made")
 
 
 class DatabaseError(Exception):
@@ -49,9 +55,10 @@ class Database:
         if not self.is_postgres and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         self.engine = _postgres(url) if self.is_postgres else _sqlite(url)
-        # PostgreSQL would let each statement see what was committed meanwhile; SQLite's readers never do.
-        level = {"isolation_level": "REPEATABLE READ"} if self.is_postgres else {}
-        self._reader = self.engine.execution_options(**level)
+        begin = _POSTGRES_BEGIN if self.is_postgres else _SQLITE_BEGIN
+        self._single, self._reader, self._durable_writer, self._quick_writer = (
+            self.engine.execution_options(assent_begin=words) for words in begin
+        )
         # SQLite's busy handler is unfair between threads; inside one process a lock queues them in order.
         self._writer = threading.Lock()
 
@@ -62,31 +69,44 @@ class Database:
             yield connection
 
     @contextmanager
+    def single(self) -> Iterator[Connection]:
+        """Say single statements, each of which sees a state of its own, without a transaction around them."""
+        with self._single.connect() as connection:
+            yield connection
+
+    @contextmanager
     def write(self, *, durable: bool = True) -> Iterator[Connection]:
         """Write in one transaction, committed at the end of the block and rolled back by any exception in it.
 
         With `durable=False` the commit doesn't wait for the disk: where the machine (PostgreSQL: its server) dies
         within a second, the newest such transactions may be gone, each of them whole.
         """
+        engine = self._durable_writer if durable else self._quick_writer
         if self.is_postgres:
-            with self.engine.begin() as tx:
-                # A host that is cut off in the middle of a transaction must not keep its locks for longer than this.
-                sets = f"set_config('idle_in_transaction_session_timeout', '{_IDLE_SECONDS}s', true)"
-                if not durable:
-                    sets += ", set_config('synchronous_commit', 'off', true)"
-                fetch(tx, f"SELECT {sets}")
+            with engine.begin() as tx:
                 yield tx
             return
-        with self._writer, self.engine.connect() as connection, _synchronous(connection, durable):
-            # A transaction that begins as a reader and writes later fails at once when another has committed
-            # in between, in spite of the busy timeout: take the writer's place first.
-            immediate = connection.execution_options(assent_begin="BEGIN IMMEDIATE")
-            with immediate.begin():
-                yield immediate
+        with self._writer, engine.connect() as tx, _synchronous(tx, durable), tx.begin():
+            yield tx
 
     def dispose(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+#: How transactions begin: none at all, a read, a write, a write that doesn't wait for the disk.
+# SQLite: one that begins as a reader and writes later fails at once when another has committed in between, in spite of
+# the busy timeout: writers take their place first.
+_SQLITE_BEGIN = ("", "BEGIN", "BEGIN IMMEDIATE", "BEGIN IMMEDIATE")
+# PostgreSQL: a reader would see with each statement what was committed meanwhile; and a host that is cut off in the
+# middle of a transaction must not keep its locks for longer than this. All in one round trip.
+_POSTGRES_WRITE = f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_SECONDS}s'"
+_POSTGRES_BEGIN = (
+    "",
+    "BEGIN ISOLATION LEVEL REPEATABLE READ",
+    _POSTGRES_WRITE,
+    f"{_POSTGRES_WRITE}; SET LOCAL synchronous_commit = off",
+)
 
 
 @contextmanager
@@ -115,16 +135,21 @@ def run(tx: Connection, sql: str, parameters: Sequence[Any] = ()) -> CursorResul
 
 def fetch(tx: Connection, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """Return all rows of a query of the hot path, written with `?`, as the driver's own tuples."""
+    return fetch_as(tx, tuple, sql, parameters)
+
+
+def fetch_as(
+    tx: Connection, make: Callable[[tuple[Any, ...]], Made], sql: str, parameters: Sequence[Any] = ()
+) -> list[Made]:
+    """Return what `make` makes of each row of such a query, while they are read: no row is kept beside it."""
     if not tx.in_transaction():
         tx.begin()
-    rows: list[tuple[Any, ...]]
-    if tx.dialect.name == "postgresql":
-        # Binary: as text, each byte of a body would travel as two digits.
-        sql = _marked(sql)
-        rows = _on_driver(tx, lambda driver: driver.execute(sql, parameters, binary=True).fetchall())
-    else:
-        rows = _on_driver(tx, lambda driver: driver.execute(sql, parameters).fetchall())
-    return rows
+    made: list[Made] = (
+        _on_driver(tx, lambda driver: _made_by_psycopg(driver, make, _marked(sql), parameters))
+        if tx.dialect.name == "postgresql"
+        else _on_driver(tx, lambda driver: list(map(make, driver.execute(sql, parameters))))
+    )
+    return made
 
 
 def among(tx: Connection, column: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
@@ -214,6 +239,13 @@ def _on_driver(tx: Connection, work: Callable[[Any], Any]) -> Any:
         ) from error
 
 
+def _made_by_psycopg(driver: Any, make: Callable[..., Made], sql: str, parameters: Sequence[Any]) -> list[Made]:
+    cursor = driver.cursor(row_factory=lambda _: make)
+    # Binary: as text, each byte of a body would travel as two digits.
+    made: list[Made] = cursor.execute(sql, parameters, binary=True).fetchall()
+    return made
+
+
 def _copy(driver: Any, table: Table, rows: Sequence[Sequence[Any]]) -> None:
     with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} ({_columns(table)}) FROM STDIN") as copy:
         for row in rows:
@@ -265,12 +297,53 @@ def _sqlite(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get("assent_begin", "BEGIN"))
+        if words := _words_to_begin(connection):
+            _on_driver(connection, lambda driver: driver.execute(words))
 
     return engine
 
 
 def _postgres(url: str) -> Engine:
-    # A cut connection shows itself as an error of the statement at hand; pre-ping spares the next caller that.
-    return create_engine(url, hide_parameters=True, pool_pre_ping=True, pool_size=16, max_overflow=16,
-                         connect_args={"connect_timeout": 10, "application_name": "assent", **_KEEPALIVE})  # fmt: skip
+    # We say BEGIN ourselves.
+    engine = create_engine(
+        url, hide_parameters=True, isolation_level="AUTOCOMMIT", pool_size=16, max_overflow=16,
+        connect_args={"connect_timeout": 10, "application_name": "assent", **_KEEPALIVE},
+    )  # fmt: skip
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        if words := _words_to_begin(connection):
+            _on_driver(connection, lambda driver: driver.execute(words, prepare=False))
+
+    _ask_those_at_rest(engine)
+    return engine
+
+
+def _ask_those_at_rest(engine: Engine) -> None:
+    """Ask a connection of the pool whether it is still there, unless it was at work just now."""
+    last_cut = 0.0
+
+    @event.listens_for(engine, "invalidate")
+    def _note_cut(_connection: Any, _record: Any, _error: Any) -> None:
+        nonlocal last_cut
+        last_cut = time.monotonic()  # whatever cut this one may have cut the others
+
+    @event.listens_for(engine, "checkin")
+    def _note_rest(_connection: Any, record: Any) -> None:
+        record.info["at_rest_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _ask(connection: Any, record: Any, _proxy: Any) -> None:
+        # A cut connection shows itself as an error of the statement at hand; to ask first spares the caller that.
+        since = record.info.get("at_rest_since")
+        if since is None or since > max(last_cut, time.monotonic() - _TRUSTED_SECONDS):
+            return
+        try:
+            connection.execute(";")
+        except connection.Error as error:
+            raise InvalidatePoolError from error
+
+
+def _words_to_begin(connection: Connection) -> str:
+    words: str = connection.get_execution_options().get("assent_begin", "BEGIN")
+    return words

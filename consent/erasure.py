@@ -151,6 +151,6 @@ def scrub(database: Database) -> None:
         with closing(database.engine.raw_connection()) as connection:
             connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return
-    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as tx:
+    with database.single() as tx:
         for table in ("entry", "conversation", "contact_name"):
             run(tx, f"VACUUM {table}")

@@ -10,12 +10,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from sqlalchemy import BigInteger, Column, Connection, Integer, LargeBinary, String, Table, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    UniqueConstraint,
+    text,
+)
 
 from consent import merkle
-from consent.database import PERSONAL, among, fetch, insert, metadata, run
+from consent.database import PERSONAL, among, fetch, fetch_as, insert, metadata, run
 from consent.entry import Entry, seal
-from consent.kinds import LANE_OF, Lane
+from consent.kinds import LANE_OF, Kind, Lane
 from consent.values import Record
 
 ledger_table = Table(
@@ -36,6 +47,8 @@ head_table = Table(
     Column("recorded_at", BigInteger, nullable=False),
 )
 
+_CHECKPOINT = f"kind = '{Kind.CHECKPOINT}'"
+
 entry_table = Table(
     "entry",
     metadata,
@@ -53,7 +66,10 @@ entry_table = Table(
     Column("leaf", LargeBinary, nullable=False),
     UniqueConstraint("organization", "lane", "pos"),
     UniqueConstraint("organization", "conversation", "version", "seq"),
-)
+    # A destination is told the newest checkpoint with each tenure, or that there is none.
+    Index("entry_checkpoint_ix", "organization", "pos",
+          sqlite_where=text(_CHECKPOINT), postgresql_where=text(_CHECKPOINT)),
+)  # fmt: skip
 
 _ENTRY = "organization, seq, lane, pos, kind, conversation, version, occurred_at, recorded_at, body, personal, leaf"
 _HEAD = "organization, size, consent, messages, audit, frontier, recorded_at"
@@ -262,7 +278,7 @@ def walk(tx: Connection, organization: str, *, first: int = 0, page: int = 5_000
 
 
 def _entries(tx: Connection, where: str, parameters: Sequence[object]) -> list[Entry]:
-    return list(map(_entry, fetch(tx, f"SELECT {_ENTRY} FROM entry WHERE {where}", parameters)))
+    return fetch_as(tx, _entry, f"SELECT {_ENTRY} FROM entry WHERE {where}", parameters)
 
 
 def _row(head: Head) -> tuple[object, ...]:

@@ -11,28 +11,30 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import assert_never
 
 import structlog
-from sqlalchemy import Connection
 
 from consent.checkpoints import newest_checkpoint
-from consent.database import Database, run
+from consent.database import Database
 from consent.entry import Entry
 from consent.kinds import Lane
 from consent.ledger import Head, newest_head, read_lane
-from sync import leases, outages, pushing, receipts
+from sync import leases, pushing, receipts
 from sync.clock import database_now
 from sync.destinations import Destination, suspend
-from sync.late import END, START, Place, aside, try_again
+from sync.late import END, START, Place, try_again
 from sync.leases import Keeper, Lease
 from sync.owed import unclosed
 from sync.port import Batch, Delay, Outcome, Receipt, Refusal, Statement, SuspendedError, TransientError
+from sync.settling import Refusals, Settling, are_receipts
 
 log = structlog.get_logger()
 
 #: Entries that are read at one time where batches are smaller: a query costs as much as a hundred of them.
 _READ = 1_000
+#: What was answered is settled at the latest when it is so much, or where it is brought by this thread, so old.
+_SETTLED = 1_000
+_SETTLE_SECONDS = 0.01
 #: A head is looked at again at least this often, so that a STOP overtakes the backlog that is being worked.
 _HEAD_SECONDS = 0.05
 
@@ -63,6 +65,20 @@ class Tenure:
     code: str = ""
     advice: str = ""
 
+    def count(self, outcomes: Sequence[Outcome]) -> None:
+        """Count a push's answers."""
+        if are_receipts(outcomes):
+            self.settled += len(outcomes)
+            return
+        for outcome in outcomes:
+            match outcome:
+                case Receipt():
+                    self.settled += 1
+                case Refusal():
+                    self.refused += 1
+                case Delay():
+                    self.set_aside += 1
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -79,7 +95,6 @@ class Rules:
 
 @dataclass(slots=True)
 class _Push:
-    first: int
     entries: Sequence[Entry]
     answer: Future[Sequence[Outcome]]
 
@@ -94,9 +109,7 @@ class _Lane:
     pushes: deque[_Push] = field(default_factory=deque)
     #: Entries from `ahead` on that were read already.
     read: Sequence[Entry] = ()
-    #: Refusals in a row for one cause since the last entry that was taken.
-    cause: str = ""
-    streak: int = 0
+    refusals: Refusals = field(default_factory=Refusals)
 
     def turn_back(self) -> None:
         """Begin again at the cursor."""
@@ -124,11 +137,11 @@ class _Delivery:
         self._database, self._destination, self._lease, self._keeper = database, destination, lease, keeper
         self._rules, self._stop, self._everything_after, self._make_room = rules, stop, everything_after, make_room
         self._connector, self._capacity = destination.connector, destination.connector.capacity
+        self._settling = Settling(database, lease, rules.attempts)
         self._tenure = Tenure()
         self._lanes: list[_Lane] = []
         self._looked = 0.0
         self._lost = threading.Event()
-        self._recovered = lease.attempts == 0
         # It failed as a whole the last time: look whether one entry makes it fail.
         self._careful = lease.attempts > 0
 
@@ -140,7 +153,8 @@ class _Delivery:
             self._ahead()
             self._close()
         except TransientError as error:
-            self._away(error)
+            self._ended(End.AWAY, error.code, error.advice)
+            self._settling.note_away(error, after_some=self._tenure.settled > 0)
         except SuspendedError as error:
             self._ended(End.SUSPENDED, error.code, error.advice)
             suspend(self._database, self._destination.name, error.code, error.advice, error.until)
@@ -152,8 +166,10 @@ class _Delivery:
             )  # fmt: skip
         finally:
             self._keeper.forget(self._lease)
-            with self._database.write() as tx:
+            # Only a number that was given must not be forgotten: a lease that we still seem to hold runs out by itself.
+            with self._database.write(durable=False) as tx:
                 leases.release(tx, self._lease)
+        self._tenure.recovered = self._settling.recovered
         return self._tenure
 
     # --- behind the cursors -----------------------------------------------------------------------------------
@@ -168,7 +184,7 @@ class _Delivery:
             everything_after=self._everything_after,
         ):  # fmt: skip
             self._tenure.tried_to = place
-            self._count(outcomes)
+            self._tenure.count(outcomes)
             if time.monotonic() >= turn:
                 self._ahead()
                 turn = time.monotonic() + share
@@ -232,9 +248,12 @@ class _Delivery:
         """Start pushes while there is room; the consent lane always finds a place."""
         now = time.monotonic()
         if now - self._looked > _HEAD_SECONDS or all(lane.ahead >= self._size(lane) for lane in self._lanes):
-            with self._database.read() as tx:
+            with self._database.single() as tx:
                 self._head = newest_head(tx, self._lease.organization)
             self._looked = now
+        if pool is None:
+            self._push_here()
+            return
         busy = len(self._under_way())
         for lane in self._lanes:
             kept_free = 1 if lane is not self._lanes[0] and self._capacity.pushes > 1 else 0
@@ -243,29 +262,37 @@ class _Delivery:
             while lane.ahead < self._size(lane) and len(lane.pushes) < most:
                 if busy >= self._capacity.pushes - kept_free:
                     break
-                lane.pushes.append(self._start(lane, pool))
+                bring = self._push if not lane.pushes else self._push_plainly
+                batch = self._next_batch(lane)
+                lane.pushes.append(_Push(batch.entries, pool.submit(bring, batch)))
                 busy += 1
-            if busy and pool is None:
-                break  # pushed already, in this thread: settle it before the next
 
-    def _start(self, lane: _Lane, pool: Executor | None) -> _Push:
+    def _push_here(self) -> None:
+        """Push from the first lane that has something; what is answered at once is settled a few batches at a time."""
+        lane = next((lane for lane in self._lanes if lane.ahead < self._size(lane)), None)
+        until = time.monotonic() + _SETTLE_SECONDS
+        while lane is not None and lane.ahead < self._size(lane):
+            batch, answer = self._next_batch(lane), Future[Sequence[Outcome]]()
+            lane.pushes.append(_Push(batch.entries, answer))
+            try:
+                answer.set_result(self._push(batch))
+            except (TransientError, SuspendedError) as error:
+                answer.set_exception(error)
+                break
+            if self._careful or self._capacity.ordered or len(answer.result()) < len(batch.entries):
+                break
+            if lane.ahead - lane.cursor >= _SETTLED or time.monotonic() >= until:
+                break
+
+    def _next_batch(self, lane: _Lane) -> Batch:
         size = self._capacity.batch
         if not lane.read:
-            with self._database.read() as tx:
+            with self._database.single() as tx:
                 most = size * max(1, _READ // size)
                 lane.read = read_lane(tx, self._lease.organization, lane.name, lane.ahead, most)
         entries, lane.read = lane.read[:size], lane.read[size:]
-        batch = Batch(self._lease.organization, lane.name, entries)
-        first, lane.ahead = lane.ahead, lane.ahead + len(entries)
-        bring = self._push if not lane.pushes else self._push_plainly
-        if pool is not None:
-            return _Push(first, entries, pool.submit(bring, batch))
-        done: Future[Sequence[Outcome]] = Future()
-        try:
-            done.set_result(bring(batch))
-        except (TransientError, SuspendedError) as error:
-            done.set_exception(error)
-        return _Push(first, entries, done)
+        lane.ahead += len(entries)
+        return Batch(self._lease.organization, lane.name, entries)
 
     def _push(self, batch: Batch) -> Sequence[Outcome]:
         """Push the first of a lane's batches, or late ones; around what may make it fail, where that is suspected."""
@@ -273,7 +300,7 @@ class _Delivery:
         if self._capacity.ordered or not (self._careful or batch.late):
             return self._push_plainly(batch)
         lane = next(lane for lane in self._lanes if lane.name == batch.lane)
-        with self._database.read() as tx:
+        with self._database.single() as tx:
             before = read_lane(tx, batch.organization, batch.lane, lane.cursor - 1, 1) if lane.cursor else []
         return pushing.push_around(self._push_plainly, batch, before[0] if before else None)
 
@@ -281,60 +308,28 @@ class _Delivery:
         return pushing.push(self._connector, self._destination.name, batch)
 
     def _settle_done(self, lane: _Lane) -> None:
-        """Settle the contiguous prefix of a lane's pushes that were answered."""
-        while lane.pushes and lane.pushes[0].answer.done():
-            push = lane.pushes.popleft()
-            outcomes = push.answer.result()[: len(push.entries)]
-            if not outcomes:
-                raise TransientError("no_answer", "the destination took nothing and gave no reason")
-            self._refuse_streaks(lane, outcomes)
-            self._settle(lane, push, outcomes)
-            if len(outcomes) < len(push.entries):
-                wait([later.answer for later in lane.pushes])
-                lane.turn_back()
-
-    def _refuse_streaks(self, lane: _Lane, outcomes: Sequence[Outcome]) -> None:
-        """Suspend a destination that refuses all for one cause, instead of burying its entries one by one."""
-        if _are_receipts(outcomes):
-            lane.cause, lane.streak = "", 0
-            return
-        cause, streak = lane.cause, lane.streak
-        for outcome in outcomes:
-            match outcome:
-                case Refusal(code=code):
-                    streak = streak + 1 if code == cause else 1
-                    cause = code
-                    if streak >= self._rules.suspend_after and not any(isinstance(o, Receipt) for o in outcomes):
-                        raise SuspendedError(code, f"{streak} entries in a row were refused: {outcome.advice}")
-                case Receipt():
-                    cause, streak = "", 0
-                case Delay():
-                    pass
-                case _:
-                    assert_never(outcome)
-        lane.cause, lane.streak = cause, streak
-
-    def _settle(self, lane: _Lane, push: _Push, outcomes: Sequence[Outcome]) -> None:
-        started = time.monotonic()
-        organization, name = self._lease.organization, self._destination.name
-        # A receipt that is lost with the machine is asked for again, by the same push under the same ids: waiting for
-        # the disk at each of them would be most of the work.
-        with self._database.write(durable=False) as tx:
-            now = leases.fence(tx, self._lease)
-            receipts.write_receipt(tx, organization, name, lane.name, push.first, outcomes, now, self._lease.fence)
-            failed = [] if _are_receipts(outcomes) else [
-                aside(name, entry, outcome, now, attempts=self._rules.attempts, since=now)
-                for entry, outcome in zip(push.entries, outcomes, strict=False) if not isinstance(outcome, Receipt)
-            ]  # fmt: skip
-            receipts.set_aside(tx, failed)
-            is_over = self._note_back(tx)
-        self._tell_back(is_over)
-        lane.cursor = push.first + len(outcomes)
-        self._count(outcomes)
-        log.info(
-            "batch.settled", destination=name, organization=organization, lane=lane.name, first=push.first,
-            count=len(outcomes), failed=len(failed), seconds=round(time.monotonic() - started, 4),
-        )  # fmt: skip
+        """Settle the contiguous prefix of a lane's pushes that were answered, as many as make one receipt."""
+        entries: list[Entry] = []
+        outcomes: list[Outcome] = []
+        try:
+            while lane.pushes and lane.pushes[0].answer.done() and len(outcomes) < _SETTLED:
+                push = lane.pushes.popleft()
+                answered = push.answer.result()[: len(push.entries)]
+                if not answered:
+                    raise TransientError("no_answer", "the destination took nothing and gave no reason")
+                lane.refusals.add(answered, self._rules.suspend_after)
+                entries += push.entries
+                outcomes += answered
+                if len(outcomes) < len(entries):
+                    wait([later.answer for later in lane.pushes])
+                    lane.pushes.clear()
+        finally:  # what was answered before something went wrong counts
+            if outcomes:
+                self._settling.settle(lane.name, lane.cursor, entries, outcomes)
+                lane.cursor += len(outcomes)
+                self._tenure.count(outcomes)
+        if len(outcomes) < len(entries):
+            lane.turn_back()
 
     # --- the end of a tenure ----------------------------------------------------------------------------------
 
@@ -353,33 +348,7 @@ class _Delivery:
         checkpoint = signed.facts()["checkpoint"] if signed is not None else None
         statement = Statement(organization, head.size, head.root, lanes, head.recorded_at, checkpoint)
         self._connector.close(statement)
-        with self._database.write() as tx:
-            leases.fence(tx, self._lease)
-            run(
-                tx,
-                "UPDATE lease SET closed_at = ? WHERE organization = ? AND destination = ?",
-                [max(now, newest), organization, name],
-            )
-            is_over = self._note_back(tx)
-        self._tell_back(is_over)
-
-    def _away(self, error: TransientError) -> None:
-        attempts = self._lease.attempts + 1 if not self._tenure.settled else 1
-        self._ended(End.AWAY, error.code, error.advice)
-        with self._database.write() as tx:
-            is_new = outages.note_away(tx, self._lease, error, attempts, is_known=not self._recovered)
-        if is_new:
-            log.warning("destination.away", destination=self._destination.name, code=error.code, advice=error.advice)
-
-    def _note_back(self, tx: Connection) -> bool:
-        """Note that the destination is back, if it was away; return whether that ended the outage."""
-        return not self._recovered and outages.note_back(tx, self._lease)
-
-    def _tell_back(self, is_over: bool) -> None:
-        if not self._recovered:
-            self._recovered = self._tenure.recovered = True
-            if is_over:
-                log.warning("destination.back", destination=self._destination.name)
+        self._settling.note_closed(max(now, newest))
 
     def _must_end(self) -> bool:
         if self._lost.is_set():
@@ -393,24 +362,6 @@ class _Delivery:
     def _ended(self, end: End, code: str = "", advice: str = "") -> None:
         self._tenure.end, self._tenure.code, self._tenure.advice = end, code, advice
 
-    def _count(self, outcomes: Sequence[Outcome]) -> None:
-        if _are_receipts(outcomes):
-            self._tenure.settled += len(outcomes)
-            return
-        for outcome in outcomes:
-            match outcome:
-                case Receipt():
-                    self._tenure.settled += 1
-                case Refusal():
-                    self._tenure.refused += 1
-                case Delay():
-                    self._tenure.set_aside += 1
-
     def _size(self, lane: _Lane) -> int:
         head: Head = self._head
         return head.lanes[lane.name]
-
-
-def _are_receipts(outcomes: Sequence[Outcome]) -> bool:
-    """Tell whether everything was taken: what nearly every batch is, at a tenth of looking at each."""
-    return set(map(type, outcomes)) == {Receipt}

@@ -61,6 +61,7 @@ set_aside_table = Table(
 )  # fmt: skip
 
 _NONE = bytes(16)
+_NOTHING = Receipt("", _NONE)
 
 
 class SettledTwiceError(Exception):
@@ -273,12 +274,11 @@ def held_by(
 
 def pack(outcomes: Sequence[Outcome]) -> bytes:
     """Return a batch's remote ids and digests as one compact run of bytes (a version byte, a count, 16 bytes each)."""
-    digests = b"".join([o.digest if isinstance(o, Receipt) else _NONE for o in outcomes])
-    ids = [o.remote_id if isinstance(o, Receipt) else "" for o in outcomes]
-    told = {name for name in ids if name}
+    ids, digests = zip(*[o if isinstance(o, Receipt) else _NOTHING for o in outcomes], strict=True)
+    told = set(ids) - {""}
     # A segment's name stands once for all that it holds.
     names = next(iter(told), "") if len(told) <= 1 else "\n".join(ids)
-    return b"\x01" + len(outcomes).to_bytes(4, "big") + digests + names.encode()
+    return b"\x01" + len(outcomes).to_bytes(4, "big") + b"".join(digests) + names.encode()
 
 
 #: What a receipt holds for entries that a destination was never asked to take (`from = "now"`).

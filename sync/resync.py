@@ -195,7 +195,7 @@ class _Resync:
                 self._settle(lease, batch, outcomes)
         finally:
             keeper.forget(lease)
-            with self._database.write() as tx:
+            with self._database.write(durable=False) as tx:
                 leases.release(tx, lease)
         self._result.matched += len(page)
         self._result.calls += len(batches)

@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pymerkle import InmemoryTree
 from pymerkle.proof import MerkleProof, verify_inclusion
 
-from consent.checkpoints import newest_checkpoint, open_note, sign_head
+from consent.checkpoints import SEQS_OF_CHECKPOINTS, newest_checkpoint, open_note, sign_head, verifiers
+from consent.database import run
 from consent.kinds import Kind, Lane
 from consent.ledger import append, newest_head, walk
 from consent.merkle import root_of
@@ -125,6 +126,34 @@ def test_the_newest_checkpoint_is_found_however_long_the_ledger_is(make_sqlite_u
             tx.connection.driver_connection.set_progress_handler(None, 1)
 
     assert 0 < steps["long"] < 2 * steps["short"]
+
+
+def test_however_much_was_audited_a_ledger_without_checkpoints_is_known_by_one_look(ledger, signer):
+    audited = [Record(Kind.ACCESS, NOON, {"access": "sign_in", "actor": "ann"}, {}) for _ in range(2_000)]
+    with ledger.write() as tx:
+        append(tx, "acme", audited, NOON)
+    with ledger.write() as tx:
+        run(tx, "ANALYZE")
+
+    with ledger.read() as tx:
+        none, unsigned = newest_checkpoint(tx, "acme"), verifiers(tx, "acme")
+        looked = plan(tx, SEQS_OF_CHECKPOINTS, ["acme"])
+    sign(ledger, signer, "acme")
+    with ledger.write() as tx:
+        append(tx, "acme", audited, NOON)
+    with ledger.read() as tx:
+        some, signed = newest_checkpoint(tx, "acme"), verifiers(tx, "acme")
+
+    assert (none, unsigned) == (None, [])
+    assert "entry_checkpoint_ix" in looked
+    assert open_note(some.facts()["checkpoint"], signer.verifier).size == some.seq
+    assert [key for key, _, _ in signed] == [signer.verifier]
+
+
+def plan(tx, sql, parameters):
+    """Return in the database's words how it goes about a query."""
+    explain = "EXPLAIN" if tx.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
+    return " ".join(str(row) for row in run(tx, f"{explain} {sql}", parameters))
 
 
 def test_nothing_is_signed_twice_where_only_checkpoints_are_new(ledger, signer):

@@ -121,7 +121,8 @@ def test_of_two_ledgers_written_to_the_one_that_had_its_turn_waits(acme, databas
     wait_for(lambda: owed_to(acme, to) == 0)
 
     assert workers.drain(10)
-    assert taken.count("acme") < 30
+    # Not all that came until this test looked: that is a matter of how fast it looks.
+    assert taken.index("globex") < 10
 
 
 def test_a_ledger_for_which_nobody_waits_keeps_its_turn(acme, database_url, open_databases, intake):
