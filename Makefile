@@ -31,7 +31,7 @@ demo: $(VENV)/.runtime
 	$(BIN)/assent demo
 
 test: setup check servers
-	$(BIN)/pytest $(TESTS)
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(TESTS)
 
 # What tests run against and no Python package brings: an SSH server, a real S3, a Chromium. No root is needed.
 servers: | $(BIN)/python

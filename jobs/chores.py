@@ -9,13 +9,14 @@ import structlog
 
 from consent.database import Database, run
 from jobs.build import Parts, host_actor
+from jobs.comparing import compare
 from jobs.exits import Problem
 from jobs.scheduler import Job
 from sync import alarms, findings
 from sync.clock import database_now
 from sync.destinations import Destination
 from sync.port import SuspendedError, TransientError
-from sync.reconcile import Reconciled, reconcile
+from sync.runs import Work, noted
 
 log = structlog.get_logger()
 
@@ -24,6 +25,8 @@ _DAY = 86_400_000_000
 _KEPT_DAYS = 400
 #: Reading back one large destination may take so long.
 _LONG = 6 * 3600.0
+#: Who began a run that no person did.
+_CLOCK = "schedule"
 
 
 def chores(parts: Parts, wake_workers: Callable[[], None], watch: Callable[[threading.Event], None]) -> list[Job]:
@@ -49,26 +52,12 @@ def compare_all(database: Database, destinations: Sequence[Destination], stop: t
         if stop.is_set():
             return
         try:
-            found = reconcile(database, destination, stop=stop)
+            with noted(database, Work.RECONCILE, destination.name, actor=_CLOCK, stop=stop) as told:
+                compare(database, destination, told, actor=_CLOCK, now=_now())
         except (TransientError, SuspendedError) as error:
             log.warning("reconcile.unreachable", destination=destination.name, code=error.code, advice=error.advice)
         except Exception:
             log.exception("reconcile.failed", destination=destination.name)
-        else:
-            if not stop.is_set():  # half a look finds nothing out
-                note_compared(database, found)
-
-
-def note_compared(database: Database, found: Reconciled) -> None:
-    """Keep what a whole comparison of a destination found."""
-    differing = len(found.differences) + found.more
-    kinds: dict[str, int] = {}
-    for one in found.differences:
-        kinds[one.problem.value] = kinds.get(one.problem.value, 0) + 1
-    told = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
-    with database.write() as tx:
-        now = database_now(tx)
-        findings.note(tx, findings.RECONCILE, found.name, now, differing, told or None)
 
 
 def verify_all(database: Database, stop: threading.Event) -> None:
@@ -123,6 +112,10 @@ def _dispose(database: Database) -> None:
     from jobs.disposing import dispose_all
 
     try:
-        dispose_all(database, actor=host_actor(), now=time.time_ns() // 1000)
+        dispose_all(database, actor=host_actor(), now=_now())
     except Problem as problem:  # a person is at it
         log.info("dispose.busy", advice=str(problem))
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

@@ -1,4 +1,4 @@
-"""Reconciles and resyncs that a person starts in the portal: each in a thread, told of in the database."""
+"""Reconciles and resyncs that a person starts in the portal or over HTTP: each goes on in a thread of its own."""
 
 import contextlib
 import threading
@@ -11,23 +11,17 @@ import structlog
 
 from consent.database import Database
 from consent.kinds import SYSTEM, Kind
-from consent.ledger import append, create_ledger, read_positions
+from consent.ledger import append, create_ledger
 from consent.values import Record
-from sync import findings, receipts
-from sync.choosing import Filters, Only
-from sync.clock import database_now
+from jobs.comparing import bring, compare
+from sync.choosing import Filters
 from sync.delivery import Rules
 from sync.destinations import Destination
-from sync.owed import owed_everywhere
 from sync.port import SuspendedError, TransientError
-from sync.reconcile import Problem, Reconciled, reconcile
 from sync.resync import AlreadyRunningError, Resynced, resync
 from sync.runs import Noted, Work, noted
 
 log = structlog.get_logger()
-
-#: Differences that are kept by name in a run's record.
-_NAMED = 50
 
 
 class Runs:
@@ -106,87 +100,15 @@ class Runs:
     def _reconcile(
         self, destination: Destination, organization: str | None, repair: bool, actor: str, noted: Noted
     ) -> None:
-        with self._database.read() as tx:
-            shares = [one for one in owed_everywhere(tx, destination) if organization in (None, one.organization)]
-            refused = sum(
-                one.state != "waiting" for one in receipts.asides(tx, destination=destination.name, limit=10_000)
-            )
-        total = max(0, sum(cursor for share in shares for cursor, _ in share.lanes.values()) - refused)
-        found = Reconciled(destination.name)
-        with _watching(noted, lambda: told_reconciled(found, total)):
-            reconcile(self._database, destination, organization=organization, stop=noted.stop, into=found)
-        noted.told = told_reconciled(found, total) | {"named": self._named(found)}
-        if repair and found.differences and not noted.stop.is_set():
-            filters = Filters(only=Only.DIFFERING, organization=organization)
-            again = resync(
-                self._database, destination, filters, self._rules, actor=actor, now=_now(), stop=noted.stop,
-                found=None if found.more else found,
-            )  # fmt: skip
-            left = reconcile(self._database, destination, organization=organization, stop=noted.stop)
-            noted.told = told_reconciled(left, total) | {"repaired": again.taken, "named": self._named(left)}
-            found = left
-        if organization is None and not noted.stop.is_set():
-            with self._database.write() as tx:
-                differing = len(found.differences) + found.more
-                findings.note(tx, findings.RECONCILE, destination.name, database_now(tx), differing)
-
-    def _named(self, found: Reconciled) -> list[list[str]]:
-        """Return some of the differences by their entries' ids; what is missing there is named by the ledger."""
-        told = []
-        with self._database.read() as tx:
-            for one in found.differences[:_NAMED]:
-                entry = one.entry
-                if entry is None and one.problem is Problem.MISSING:
-                    entry = next((each.id for each in read_positions(tx, one.organization, one.lane, [one.pos])), None)
-                told.append([one.problem.value, entry or one.remote_id or str(one.pos)])
-        return told
+        compare(
+            self._database, destination, noted, organization=organization, repair=self._rules if repair else None,
+            actor=actor, now=_now(),
+        )  # fmt: skip
 
     def _resync(
         self, destination: Destination, filters: Filters, actor: str, resume: str | None, noted: Noted
     ) -> None:  # fmt: skip
-        def tell(so_far: Resynced) -> None:
-            noted.told = _told_resynced(so_far)
-
-        done = resync(
-            self._database, destination, filters, self._rules, actor=actor, now=_now(), stop=noted.stop,
-            resume=resume, progress=tell,
-        )  # fmt: skip
-        tell(done)
-
-
-def told_reconciled(found: Reconciled, total: int) -> dict[str, Any]:
-    """Return what a run's record holds of a reconciliation, finished or not."""
-    differences = list(found.differences)
-    counts = {problem.value: sum(one.problem is problem for one in differences) for problem in Problem}
-    return {
-        "seen": found.checked, "total": max(total, found.checked), "held": found.held,
-        "differences": len(differences) + found.more, "counts": counts,
-    }  # fmt: skip
-
-
-def _told_resynced(done: Resynced) -> dict[str, Any]:
-    return {
-        "seen": done.seen, "total": done.total, "matched": done.matched, "taken": done.taken,
-        "refused": done.refused, "set_aside": done.set_aside, "calls": done.calls, "run": done.run,
-    }  # fmt: skip
-
-
-@contextlib.contextmanager
-def _watching(noted: Noted, look: Callable[[], dict[str, Any]]) -> Any:
-    """Tell how far something is that doesn't tell by itself."""
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(0.25):
-            noted.told = look()
-
-    watcher = threading.Thread(target=watch, name="run-watcher", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
+        bring(self._database, destination, filters, self._rules, noted, actor=actor, now=_now(), resume=resume)
 
 
 def _now() -> int:

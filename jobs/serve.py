@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
 import structlog
@@ -27,7 +27,6 @@ from sync.intake import Intake
 from sync.notices import Announcer, Listener
 
 if TYPE_CHECKING:
-    import uvicorn
     from fastapi import APIRouter, FastAPI
 
     from jobs.running import Runs as RunsOfPeople
@@ -131,6 +130,7 @@ def _serve_http(
     from jobs.api import Token, create_app
     from jobs.api.destinations import destination_router
     from jobs.api.webhooks import webhook_router
+    from jobs.http import http_server
     from jobs.running import Runs
 
     server = parts.settings.server
@@ -149,7 +149,7 @@ def _serve_http(
         stalled=heartbeats.stalled,
         metrics=metrics,
     )
-    running = _server(parts, app)
+    running = http_server(app, shutdown_seconds=server.shutdown_seconds)
     log.info("server.started", url=_url(listening), pid=os.getpid())
     try:
         _tell_first_link(parts, parts.settings.server.public_url or _url(listening))
@@ -205,6 +205,7 @@ def _run_jobs_only(parts: Parts, heartbeats: Heartbeats, metrics: Metrics) -> No
         _wait_for_signal()
     from jobs.api import Token
     from jobs.api.health import health_app
+    from jobs.http import http_server
 
     server = parts.settings.server
     token = None if server.token is None else Token(server.token.get_secret_value())
@@ -212,25 +213,10 @@ def _run_jobs_only(parts: Parts, heartbeats: Heartbeats, metrics: Metrics) -> No
     app = health_app(
         parts.database, token, lambda: running.should_exit, heartbeats.stalled, metrics, server.max_body_bytes
     )
-    running = _server(parts, app)
+    running = http_server(app, shutdown_seconds=server.shutdown_seconds)
     log.info("jobs.started", pid=os.getpid(), url=_url(listening))
     running.run(sockets=[listening])
     _wait_for_signal()
-
-
-def _server(parts: Parts, app: Any) -> "uvicorn.Server":
-    import uvicorn
-
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,  # its lines hold query strings, and with them numbers
-            server_header=False,
-            lifespan="off",
-            timeout_graceful_shutdown=max(1, round(parts.settings.server.shutdown_seconds)),
-        )
-    )
 
 
 def _url(listening: socket.socket) -> str:

@@ -73,15 +73,13 @@ class Reconciled:
 
 def reconcile(
     database: Database, destination: Destination, *, organization: str | None = None, most: int = 10_000,
-    stop: threading.Event | None = None, into: Reconciled | None = None,
-    progress: Callable[[Reconciled], None] | None = None,
+    stop: threading.Event | None = None, progress: Callable[[Reconciled], None] | None = None,
 ) -> Reconciled:  # fmt: skip
-    """Compare one destination with its receipts; lists up to `most` differences.
+    """Compare one destination with its receipts; lists up to `most` differences, and tells how far it is.
 
-    What is found stands in `into` as soon as it is, for whoever shows how far it is.
     Raises TransientError or SuspendedError where the destination can't be read.
     """
-    result = into if into is not None else Reconciled(destination.name)
+    result = Reconciled(destination.name)
     with database.read() as tx:
         names = [name for name in ledgers(tx) if destination.takes(name) and organization in (None, name)]
     for name in names:

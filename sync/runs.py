@@ -100,20 +100,25 @@ def noted(
     database: Database, work: Work, destination: str, *, actor: str, organization: str | None = None,
     asked: Mapping[str, Any] | None = None, stop: threading.Event | None = None, name: str | None = None,
 ) -> Iterator[Noted]:  # fmt: skip
-    """Tell of a run from its begin to its end; an exception ends it as failed, with what to do, and goes on up."""
-    noted = Noted(name or secrets.token_hex(6), stop or threading.Event())
+    """Tell of a run from its begin to its end; an exception ends it as failed, with what to do, and goes on up.
+
+    `stop` ends it, and whatever else it is shared with; the run's own ends this one alone.
+    """
+    outer, noted = stop or threading.Event(), Noted(name or secrets.token_hex(6), threading.Event())
     with database.write() as tx:
         now = database_now(tx)
         row = (noted.id, work.value, destination, organization, orjson.dumps(asked or {}), b"{}", actor,
                RunState.RUNNING.value, None, now, now, False)  # fmt: skip
         insert(tx, run_table, [row])
     ended = threading.Event()
-    teller = threading.Thread(target=_keep_telling, args=(database, noted, ended), name="run-teller", daemon=True)
+    teller = threading.Thread(
+        target=_keep_telling, args=(database, noted, outer, ended), name="run-teller", daemon=True
+    )
     teller.start()
     state = RunState.FAILED
     try:
         yield noted
-        state = RunState.STOPPED if noted.stop.is_set() else RunState.DONE
+        state = RunState.STOPPED if noted.stop.is_set() or outer.is_set() else RunState.DONE
     except BaseException as error:
         noted.advice = _advice(error)
         raise
@@ -169,8 +174,10 @@ def _state(row: Any, now: int) -> RunState:
     return RunState.LOST if state is RunState.RUNNING and row.told_at < now - SILENT else state
 
 
-def _keep_telling(database: Database, noted: Noted, ended: threading.Event) -> None:
+def _keep_telling(database: Database, noted: Noted, outer: threading.Event, ended: threading.Event) -> None:
     while not ended.wait(_TELL_EVERY):
+        if outer.is_set():
+            noted.stop.set()
         try:
             _tell(database, noted, RunState.RUNNING)
         except DBAPIError as error:

@@ -14,7 +14,7 @@ from heapq import merge
 import structlog
 
 from connectors.archive.evidence import EvidenceError, entry_of, prove_values, read_entry
-from connectors.archive.holding import compare, digest_of, hold
+from connectors.archive.holding import compare, hold, settle
 from connectors.archive.journal import Journal
 from connectors.archive.lane import ArchivedLane, Kept, damaged
 from connectors.archive.manifest import (
@@ -39,7 +39,6 @@ from sync.port import (
     Finding,
     Held,
     Outcome,
-    Receipt,
     Refusal,
     Statement,
     SuspendedError,
@@ -231,13 +230,17 @@ class ArchiveConnector:
             accepted, last = self._journal.send([entries[at] for at in fresh])
             if accepted < len(fresh):  # what stands behind is still owed
                 end, fresh = fresh[accepted], fresh[:accepted]
-        name = self._write(lane, [entries[at] for at in fresh], [lines[at] for at in fresh], batch) if fresh else ""
-        outcomes: list[Outcome] = []
-        for entry, line in zip(entries[:end], lines, strict=False):
-            if entry.pos in kept:
-                outcomes.append(compare(entry, line, kept[entry.pos]))
-            else:
-                outcomes.append(_UNACKNOWLEDGED if entry.pos in given_up else Receipt(name, digest_of(line)))
+        new = [entries[at] for at in fresh]
+        name = self._write(lane, new, [lines[at] for at in fresh], batch) if fresh else ""
+        outcomes = settle(name, new)
+        if known:
+            written = iter(outcomes)
+            outcomes = [
+                compare(entry, line, kept[entry.pos]) if entry.pos in kept
+                else _UNACKNOWLEDGED if entry.pos in given_up
+                else next(written)
+                for entry, line in zip(entries[:end], lines, strict=False)
+            ]  # fmt: skip
         return outcomes if last is None else [*outcomes, last]
 
     def _write(self, lane: ArchivedLane, entries: Sequence[Entry], lines: Sequence[bytes], batch: Batch) -> str:

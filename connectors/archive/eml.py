@@ -6,16 +6,18 @@ Names and words come from strangers: none of them can begin a header, or pass fo
 """
 
 import json
+import re
 import unicodedata
 from binascii import b2a_base64, b2a_qp
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.header import Header
 from email.utils import format_datetime
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any
+from struct import Struct
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -59,41 +61,53 @@ def eml_of(record: bytes, entry: Mapping[str, Any], form: Form) -> bytes:
     """Return the mail of a record in canonical JSON, as it stands in a segment; `entry` is that, read."""
     facts, held = entry["body"] or {}, entry["values"] or {}
     revealed = {name: one["value"] for name, one in held.items()}
-    digest = sha256(record).digest()
-    boundary = f"=_{digest.hex()[:32]}"  # `=_` stands in no line of quoted-printable or base64
-    words = revealed.get("text")
-    head = [
-        f"Message-ID: {message_id(entry['id'], form)}",
-        f"Date: {_date(entry['occurred_at'][:_SECONDS])}",
-        *_parties(entry["kind"], facts, revealed, form),
-        f"Subject: {_subject(entry['kind'], facts)}",
-        *_thread(entry["conversation"], form),
-        "Auto-Submitted: auto-generated",
-        *_marks(entry, facts, digest),
-        "MIME-Version: 1.0",
-        f'Content-Type: multipart/mixed; boundary="{boundary}"',
-    ]
-    told = "\r\n".join(_told(entry, facts, revealed, digest, form))
-    return b"\r\n".join(
-        (
-            "\r\n".join(head).encode("ascii"),
-            b"",
-            b"--" + boundary.encode(),
-            b"Content-Type: text/plain; charset=utf-8",
-            b"Content-Transfer-Encoding: quoted-printable",
-            b"",
-            b2a_qp(told.encode(), istext=True),
-            *(() if words is None else (b"", _quoted(words))),
-            b"--" + boundary.encode(),
-            b"Content-Type: application/json",
-            b"Content-Transfer-Encoding: base64",
-            b'Content-Disposition: attachment; filename="record.json"',
-            b"",
-            _base64(record),
-            b"--" + boundary.encode() + b"--",
-            b"",
-        )
+    kind, conversation, second = entry["kind"], entry["conversation"], entry["occurred_at"][:_SECONDS]
+    from_employee, to_contact = facts.get("sender") == "employee", facts.get("to") == "contact"
+    who = _who(kind, from_employee, to_contact, form.domain, *_texts(revealed, _NAMES))
+    about = _about(kind, *_texts(facts, _INDEXED))
+    hashed = sha256(record)
+    digest = hashed.hexdigest()
+    boundary = f"=_{digest[:32]}"  # `=_` stands in no line of quoted-printable or base64
+    head = "\r\n".join(
+        [
+            f"Message-ID: {message_id(entry['id'], form)}",
+            f"Date: {_date(second)}",
+            who.parties,
+            about.subject,
+            *(() if conversation is None else _thread(conversation, form.domain)),
+            "Auto-Submitted: auto-generated",
+            f"X-Assent-Entry: {entry['id']}",
+            *_mark("Kind", kind),
+            *_mark("Conversation", conversation),
+            *about.marks,
+            f"X-Assent-Leaf: {base64url(bytes.fromhex(entry['leaf_hash']))}",
+            f"X-Assent-SHA256: {base64url(hashed.digest())}",
+            "MIME-Version: 1.0",
+            f'Content-Type: multipart/mixed; boundary="{boundary}"',
+            "",
+            f"--{boundary}",
+            "Content-Type: text/plain; charset=utf-8",
+            "Content-Transfer-Encoding: quoted-printable",
+            "",
+            f"Record         {entry['id']}, {kind}",
+            *who.told,
+            f"When (UTC)     {entry['occurred_at']}",
+            *_local(second, revealed.get("contact"), form.time_zone),
+            f"Recorded       {entry['recorded_at']}",
+            *about.told,
+            *_others(facts, revealed),
+            # All hashes are of one length: here is where quoted-printable breaks their line.
+            f"SHA-256        {digest[:60]}=\r\n{digest[60:]} (of record.json)",
+            *_words(entry, facts, revealed),
+            f"--{boundary}",
+            "Content-Type: application/json",
+            "Content-Transfer-Encoding: base64",
+            'Content-Disposition: attachment; filename="record.json"',
+            "",
+            "",
+        ]
     )
+    return b"".join((head.encode("ascii"), _base64(record), f"\r\n--{boundary}--\r\n".encode()))
 
 
 def message_id(entry_id: str, form: Form = PLAIN) -> str:
@@ -101,30 +115,47 @@ def message_id(entry_id: str, form: Form = PLAIN) -> str:
     return f"<{entry_id}@{form.domain}>"
 
 
-def _parties(kind: str, facts: Mapping[str, Any], revealed: Mapping[str, Any], form: Form) -> tuple[str, str]:
-    contact = _contact(revealed, form)
-    employee = _employee(revealed, form)
-    ours = _address("Assent", "assent", form.domain)
+#: Values that say who takes part, and facts that an archive's index tells apart: few different ones come together.
+_NAMES = ("contact", "contact_name", "line", "employee_name", "employee_id")
+_INDEXED = ("channel", "sender", "verdict", "decision", "before", "after", "template", "template_version")
+
+
+def _texts(known: Mapping[str, Any], names: Sequence[str]) -> list[str | None]:
+    return [None if (value := known.get(name)) is None else str(value) for name in names]
+
+
+class _Who(NamedTuple):
+    """Who takes part: two headers, and the lines that a person reads."""
+
+    parties: str
+    told: Sequence[str]
+
+
+@lru_cache(_KEPT)
+def _who(
+    kind: str, from_employee: bool, to_contact: bool, domain: str, contact: str | None, contact_name: str | None,
+    line: str | None, employee_name: str | None, employee_id: str | None,
+) -> _Who:  # fmt: skip
+    them = _address(contact_name or contact or "Contact", contact or "contact", domain)
+    employee = _address(employee_name or line or "Employee", line or "line", domain)
+    ours = _address("Assent", "assent", domain)
     match kind:
-        case Kind.MESSAGE if facts.get("sender") == "employee":
-            pair = employee, contact
+        case Kind.MESSAGE if from_employee:
+            pair = employee, them
         case Kind.MESSAGE | Kind.DECISION:
-            pair = contact, employee
+            pair = them, employee
         case Kind.AUTO_MESSAGE:
-            pair = ours, contact if facts.get("to") == "contact" else employee
+            pair = ours, them if to_contact else employee
         case _:
-            pair = ours, contact if "contact" in revealed else ours
-    return f"From: {pair[0]}", f"To: {pair[1]}"
-
-
-def _contact(revealed: Mapping[str, Any], form: Form) -> str:
-    number = str(revealed.get("contact", ""))
-    return _address(str(revealed.get("contact_name") or number or "Contact"), number or "contact", form.domain)
-
-
-def _employee(revealed: Mapping[str, Any], form: Form) -> str:
-    number = str(revealed.get("line", ""))
-    return _address(str(revealed.get("employee_name") or number or "Employee"), number or "line", form.domain)
+            pair = ours, ours if contact is None else them
+    told = []
+    if contact is not None or contact_name is not None:
+        name = f"{_harmless(contact_name)}, " if contact_name else ""
+        told.append(_line(f"Contact        {name}{_harmless(str(contact))}"))
+    if line is not None or employee_name is not None:
+        name, known = _harmless(employee_name or ""), f" ({_harmless(employee_id)})" if employee_id else ""
+        told.append(_line(f"Employee       {f'{name}{known}, ' if name or known else ''}{_harmless(str(line))}"))
+    return _Who(f"From: {pair[0]}\r\nTo: {pair[1]}", told)
 
 
 @lru_cache(_KEPT)
@@ -150,130 +181,129 @@ def _harmless(text: str) -> str:
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
-def _subject(kind: str, facts: Mapping[str, Any]) -> str:
-    channel = str(facts.get("channel", "")).upper()
+class _About(NamedTuple):
+    """What it is about: the subject, what archives index, and the lines that a person reads."""
+
+    subject: str
+    marks: Sequence[str]
+    told: Sequence[str]
+
+
+@lru_cache(_KEPT)
+def _about(
+    kind: str, channel: str | None, sender: str | None, verdict: str | None, decision: str | None,
+    before: str | None, after: str | None, template: str | None, template_version: str | None,
+) -> _About:  # fmt: skip
+    what = (channel or "").upper()
     match kind:
         case Kind.MESSAGE:
-            return _one_line(f"{channel} text from the {facts.get('sender')}: {facts.get('verdict')}")
+            subject = f"{what} text from the {sender}: {verdict}"
         case Kind.AUTO_MESSAGE:
-            return _one_line(f"{channel} automatic message: {facts.get('template')}")
+            subject = f"{what} automatic message: {template}"
         case Kind.DECISION:
-            return _one_line(f"{channel} consent: {facts.get('decision')}")
+            subject = f"{what} consent: {decision}"
         case _:
-            return _one_line(f"Consent record: {kind}")
+            subject = f"Consent record: {kind}"
+    shown = "".join(c for c in subject if " " <= c <= "~").strip()[: _WIDTH - len("Subject: ")]
+    marks = [*_mark("Channel", channel), *_mark("Decision", decision), *_mark("Before", before), *_mark("After", after)]
+    told = []
+    if before is not None or after is not None:
+        told.append(_line(f"Consent        before: {before}, after: {after}"))
+    if template is not None:
+        marks += _mark("Template", f"{template}; version={template_version}")
+        told.append(_line(f"Template       {template}, version {template_version}"))
+    return _About(f"Subject: {shown}", marks, told)
 
 
-@lru_cache(_KEPT)
-def _one_line(said: str) -> str:
-    return "".join(c for c in said if " " <= c <= "~").strip()[: _WIDTH - len("Subject: ")]
-
-
-def _thread(conversation: str | None, form: Form) -> Iterator[str]:
+def _thread(conversation: str, domain: str) -> tuple[str, str]:
     # The root is no mail: readers and archives join what names the same one.
-    if conversation is not None:
-        root = f"<{conversation}@{form.domain}>"
-        yield f"In-Reply-To: {root}"
-        yield f"References: {root}"
-
-
-def _marks(entry: Mapping[str, Any], facts: Mapping[str, Any], digest: bytes) -> Iterator[str]:
-    """Give what archives index, at most ten headers, each on one line."""
-    template = f"{facts['template']}; version={facts.get('template_version')}" if "template" in facts else None
-    marks = (
-        ("Kind", entry["kind"]),
-        ("Conversation", entry["conversation"]),
-        ("Channel", facts.get("channel")),
-        ("Decision", facts.get("decision")),
-        ("Before", facts.get("before")),
-        ("After", facts.get("after")),
-        ("Template", template),
-    )
-    yield f"X-Assent-Entry: {entry['id']}"
-    for name, value in marks:
-        if value and (line := _mark(name, str(value))):
-            yield line
-    yield f"X-Assent-Leaf: {base64url(bytes.fromhex(entry['leaf_hash']))}"
-    yield f"X-Assent-SHA256: {base64url(digest)}"
+    return f"In-Reply-To: <{conversation}@{domain}>", f"References: <{conversation}@{domain}>"
 
 
 @lru_cache(_KEPT)
-def _mark(name: str, value: str) -> str:
+def _mark(name: str, value: str | None) -> Sequence[str]:
+    """Give one of at most ten headers of ours, on one line of its own."""
     line = f"X-Assent-{name}: {value}"
     # A longer one would be folded, and is in the record anyway.
-    return line if len(line) <= _WIDTH and line.isascii() and line.isprintable() else ""
+    return [line] if value not in _NOTHING and len(line) <= _WIDTH and line.isascii() and line.isprintable() else []
 
 
-def _told(
-    entry: Mapping[str, Any], facts: Mapping[str, Any], revealed: Mapping[str, Any], digest: bytes, form: Form
-) -> Iterator[str]:
-    """Give the lines that a person reads; the words, which may hold anything, come last and alone."""
-    yield f"Record         {entry['id']}, {entry['kind']}"
-    yield from _people(revealed)
-    yield f"When (UTC)     {entry['occurred_at']}"
-    local = _local(entry["occurred_at"][:_SECONDS], str(revealed.get("contact", "")), form.time_zone)
-    if local:
-        yield f"When (local)   {local}"
-    yield f"Recorded       {entry['recorded_at']}"
-    if "before" in facts or "after" in facts:
-        yield f"Consent        before: {facts.get('before')}, after: {facts.get('after')}"
-    if "template" in facts:
-        yield f"Template       {facts['template']}, version {facts.get('template_version')}"
+_NOTHING = frozenset({None, "", "0", "False", "[]", "{}"})
+
+
+def _others(facts: Mapping[str, Any], revealed: Mapping[str, Any]) -> Iterator[str]:
+    """Give what the lines before don't tell."""
     for name, fact in facts.items():
         if name not in _TOLD and not (type(fact) is dict and fact.keys() == _COMMITMENT):
-            yield _label(name) + _plain(fact)
+            yield _word(name, fact) if type(fact) is str else _fact(name, fact)
     for name, value in revealed.items():
         if name not in _TOLD:
-            yield _label(name) + _plain(value)
-    yield f"SHA-256        {digest.hex()} (of record.json)"
-    if entry["body"] is None:
-        yield "This record was disposed of after its retention: what it said is gone."
-    elif entry["values"] is None:
-        yield "Names, numbers and words of this record were lawfully erased."
-    elif (words := revealed.get("text")) is not None:
-        kind = entry["kind"]
-        sent = kind == Kind.AUTO_MESSAGE or (kind == Kind.MESSAGE and facts.get("sender") == "employee")
-        yield ""
-        how = "sent" if sent else "received"
-        yield f"The words, exactly as {how}, to the end of this part ({len(words)} characters):"
+            yield _fact(name, value)
 
 
 _COMMITMENT = frozenset({"commit"})
-_TOLD = frozenset(
-    {"after", "before", "contact", "contact_name", "employee_id", "employee_name", "line", "template",
-     "template_version", "text"}
-)  # fmt: skip
+_TOLD = frozenset({*_NAMES, "after", "before", "template", "template_version", "text"})
 
 
-def _people(revealed: Mapping[str, Any]) -> Iterator[str]:
-    if "contact" in revealed or "contact_name" in revealed:
-        name = _harmless(str(revealed.get("contact_name") or ""))
-        yield f"Contact        {f'{name}, ' if name else ''}{_harmless(str(revealed.get('contact')))}"
-    if "line" in revealed or "employee_name" in revealed:
-        name = _harmless(str(revealed.get("employee_name") or ""))
-        known = f" ({_harmless(str(revealed['employee_id']))})" if revealed.get("employee_id") else ""
-        yield f"Employee       {f'{name}{known}, ' if name or known else ''}{_harmless(str(revealed.get('line')))}"
+def _words(entry: Mapping[str, Any], facts: Mapping[str, Any], revealed: Mapping[str, Any]) -> Sequence[str]:
+    """Return the words, which may hold anything: they come last and alone."""
+    if entry["body"] is None:
+        return ["This record was disposed of after its retention: what it said is gone."]
+    if entry["values"] is None:
+        return ["Names, numbers and words of this record were lawfully erased."]
+    if (words := revealed.get("text")) is None:
+        return []
+    kind = entry["kind"]
+    sent = kind == Kind.AUTO_MESSAGE or (kind == Kind.MESSAGE and facts.get("sender") == "employee")
+    how = "sent" if sent else "received"
+    title = f"The words, exactly as {how}, to the end of this part ({len(words)} characters):"
+    return ["", _exact(title), "", _exact(words)]
 
 
 @lru_cache(_KEPT)
-def _label(name: str) -> str:
-    return f"{name:<14} "
+def _word(name: str, fact: str) -> str:
+    """Give a fact that is a word, as nearly all are, and most of a short list."""
+    return _fact(name, fact)
 
 
-def _plain(value: Any) -> str:
-    """Return a fact on one line: as it is, or as JSON in ASCII where anything in it ends a line or reorders it."""
+def _fact(name: str, value: Any) -> str:
+    """Give a fact on one line: as it is, or as JSON in ASCII where anything in it ends a line or reorders it."""
     told = value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-    return told if told.isprintable() else json.dumps(value, sort_keys=True)
+    return _line(f"{name:<14} {told if told.isprintable() else json.dumps(value, sort_keys=True)}")
 
 
-def _quoted(words: str) -> bytes:
+def _line(text: str) -> str:
+    """Encode one of our lines in quoted-printable (RFC 2045, 6.7)."""
+    if _PLAIN.fullmatch(text):
+        return text
+    return b2a_qp(f"{text}\r\n".encode(), istext=True).decode("ascii").removesuffix("\r\n")
+
+
+def _exact(words: str) -> str:
     """Encode words so that they come out exactly, line ends of any kind, blanks and NUL among them."""
-    return b2a_qp(words.encode(), istext=False).replace(b"=\n", b"=\r\n")
+    if _PLAIN.fullmatch(words):
+        return words
+    return b2a_qp(words.encode(), istext=False).decode("ascii").replace("=\n", "=\r\n")
+
+
+#: What quoted-printable leaves as it is: one line that fits, with no sign of equality, and no blank or dot at its ends.
+_PLAIN = re.compile(r"[!-\-/-<>-~](?:[ -<>-~]{0,73}[!-<>-~])?")
 
 
 def _base64(data: bytes) -> bytes:
     """Encode bytes in lines of 76 characters (RFC 2045, 6.8)."""
     told = b2a_base64(data, newline=False)
-    return b"\r\n".join([told[at : at + 76] for at in range(0, len(told), 76)])
+    whole = len(told) // _COLUMNS
+    return b"\r\n".join([*_cut(whole).unpack_from(told), told[whole * _COLUMNS :]]).removesuffix(b"\r\n")
+
+
+_COLUMNS = 76
+
+
+@lru_cache(512)
+def _cut(count: int) -> Struct:
+    """Return what cuts so many lines off at once, in a third of the time that slices take."""
+    return Struct(f"{_COLUMNS}s" * count)
 
 
 @lru_cache(_KEPT)
@@ -281,16 +311,16 @@ def _date(second: str) -> str:
     return format_datetime(datetime.fromisoformat(second).replace(tzinfo=UTC))
 
 
-def _local(second: str, contact: str, time_zone: str | None) -> str:
-    zone = _zone(time_zone) if time_zone else _zone_of(contact)
-    return "" if zone is None else _told_in(second, zone, time_zone is not None)
+def _local(second: str, contact: object, time_zone: str | None) -> Sequence[str]:
+    zone = _zone(time_zone) if time_zone else _zone_of(str(contact))
+    return () if zone is None else [_told_in(second, zone, time_zone is not None)]
 
 
 @lru_cache(_KEPT)
 def _told_in(second: str, zone: ZoneInfo, chosen: bool) -> str:
     at = datetime.fromisoformat(second).replace(tzinfo=UTC).astimezone(zone)
     whose = "" if chosen else ", where the contact's number is from"
-    return f"{at:%Y-%m-%d %H:%M:%S} {at.tzname()} ({zone.key}{whose})"
+    return _line(f"When (local)   {at:%Y-%m-%d %H:%M:%S} {at.tzname()} ({zone.key}{whose})")
 
 
 @lru_cache(_KEPT)

@@ -1,5 +1,6 @@
 """What one line of a segment proves by itself: its leaf hash, and that its values are what its body committed to."""
 
+import re
 from binascii import a2b_base64, b2a_base64
 from hashlib import sha256
 from typing import Any
@@ -20,6 +21,7 @@ _COMMITMENT_MEMBERS = frozenset({"commit"})
 _SALT_BYTES, _SALT_LENGTH = 16, 22
 #: From the alphabet of base64url to that of base64; what belongs to neither, to what no decoder takes.
 _STANDARD = bytes.maketrans(b"-_+/=", b"+/...")
+_LEAF = re.compile(r"[0-9a-f]{64}")
 _LANES = {kind.value: LANE_OF[kind].value for kind in Kind}
 
 
@@ -50,7 +52,10 @@ def read_entry(line: bytes) -> dict[str, Any]:
         raise EvidenceError("has an id that isn't its organization and seq")
     if _LANES.get(found["kind"]) != found["lane"]:
         raise EvidenceError("is of a kind that doesn't travel in its lane")
-    if found["body"] is not None and _leaf(found) != found["leaf_hash"]:
+    if found["body"] is None:
+        if not isinstance(found["leaf_hash"], str) or not _LEAF.fullmatch(found["leaf_hash"]):
+            raise EvidenceError("has a leaf hash that can't be")
+    elif _leaf(found) != found["leaf_hash"]:
         raise EvidenceError("has a leaf hash that isn't that of its members")
     return found
 

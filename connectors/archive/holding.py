@@ -1,12 +1,15 @@
 """What stands at a position in the archive, compared with what is pushed there, and told to whoever reconciles."""
 
-import hashlib
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any
 
+import orjson
 import structlog
 
 from connectors.archive.evidence import EvidenceError, claimed, read_entry
 from connectors.archive.lane import Kept
-from consent.canonical import canonical
+from consent.canonical import CANONICAL, canonical
 from consent.entry import Entry
 from sync.port import Held, Outcome, Receipt, Refusal
 
@@ -21,25 +24,32 @@ _TAMPER = Refusal(
 )
 
 
+def settle(segment: str, entries: Sequence[Entry]) -> list[Outcome]:
+    """Return the receipts of entries that stand in a segment just as they are."""
+    return [Receipt(segment, _digest(entry.leaf, entry.body, entry.values)) for entry in entries]
+
+
 def compare(entry: Entry, line: bytes, kept: Kept) -> Outcome:
     """Return how a push of an entry ends whose position is held: settled, or an alarm where it is another."""
-    if kept.line == line or _was_erased_since(entry, line, kept.line):
-        return Receipt(kept.segment, digest_of(kept.line))
+    if kept.line == line:
+        return settle(kept.segment, [entry])[0]
+    if (found := _before_erasure(entry, line, kept.line)) is not None:
+        return Receipt(kept.segment, _digest_of(found))
     # No word of what is held: it may be anything. The position and the file's name lead there.
     log.error("archive.tampered", organization=entry.organization, lane=entry.lane, segment=kept.segment, seq=entry.seq)
     return _TAMPER
 
 
-def _was_erased_since(entry: Entry, line: bytes, kept: bytes) -> bool:
-    """Say whether the archive's line is this entry, before its values (and body) were lawfully destroyed in ours."""
+def _before_erasure(entry: Entry, line: bytes, kept: bytes) -> dict[str, Any] | None:
+    """Return the archive's line where it is this entry, before ours lost its values (and body) lawfully."""
     if entry.values is not None:
-        return False
+        return None
     try:
         found = read_entry(kept)
     except EvidenceError:
-        return False
+        return None
     gone = {"values": None} if entry.body is not None else {"values": None, "body": None}
-    return canonical(found | gone) == line
+    return found if canonical(found | gone) == line else None
 
 
 def hold(organization: str, lane: str, kept: Kept) -> Held | None:
@@ -49,10 +59,20 @@ def hold(organization: str, lane: str, kept: Kept) -> Held | None:
     except EvidenceError:
         seq = claimed(kept.line, "seq")
         return None if seq is None else Held(organization, seq, lane, kept.pos, kept.segment, _SPOILED)
-    return Held(organization, found["seq"], lane, kept.pos, kept.segment, digest_of(kept.line))
+    return Held(organization, found["seq"], lane, kept.pos, kept.segment, _digest_of(found))
 
 
-def digest_of(line: bytes) -> bytes:
-    """Return the digest that receipts keep of an entry, 16 bytes."""
-    # Ours alone, so the quicker one (RFC 7693): it is made of every entry that is delivered and read back.
-    return hashlib.blake2b(line, digest_size=16).digest()
+def _digest_of(found: dict[str, Any]) -> bytes:
+    body, values = found["body"], found["values"]
+    told = None if values is None else orjson.dumps(values, option=CANONICAL)
+    return _digest(bytes.fromhex(found["leaf_hash"]), body, told)
+
+
+def _digest(leaf: bytes, body: object, values: bytes | None) -> bytes:
+    """Return the digest that receipts keep of an entry, 16 bytes.
+
+    Its leaf hash, which a line's other members were proven by, stands for all but the values; a line without them, or
+    without the body, is another one.
+    """
+    # Ours alone, so the quicker hash (RFC 7693): it is made of every entry that is delivered and read back.
+    return blake2b(leaf + (values or (b"" if body is None else b"null")), digest_size=16).digest()

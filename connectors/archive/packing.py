@@ -47,15 +47,15 @@ def pack(segment: bytes, form: Form) -> tuple[bytes, bytes]:
 
     The ZIP holds a mail for each entry, the segment itself, and the hashes that `sha256sum -c` checks.
     """
-    files = []
-    for line in unseal(segment).sound()[1:]:
+    mails = []
+    for line in segment.split(b"\n")[1:-2]:
         entry = orjson.loads(line)
-        files.append((f"{_MAILS}{entry['id']}{_MAIL}", eml_of(line, entry, form)))
-    listed = [_list(name, mail) for name, mail in files]
-    files.append((PACKED_SEGMENT, segment))
-    sums = "".join(f"{one.sha256}  {one.name}\n" for one in [*listed, _list(PACKED_SEGMENT, segment)])
-    packed = store([*files, (_SUMS, sums.encode())])
-    return packed, _write_manifest(segment, packed, listed, form)
+        mails.append((f"{_MAILS}{entry['id']}{_MAIL}", eml_of(line, entry, form)))
+    listed = [_list(name, mail) for name, mail in mails]
+    held = _list(PACKED_SEGMENT, segment)
+    sums = "".join([f"{one.sha256}  {one.name}\n" for one in [*listed, held]])
+    packed = store([*mails, (PACKED_SEGMENT, segment), (_SUMS, sums.encode())])
+    return packed, _write_manifest(segment, held, packed, listed, form)
 
 
 def unpack(packed: bytes) -> bytes:
@@ -90,14 +90,14 @@ def complete(segment: bytes, packed: bytes, form: Form) -> bytes:
     """Return the manifest of a ZIP that is there already, and holds this segment."""
     with ZipFile(BytesIO(packed)) as archive:
         listed = [_list(name, archive.read(name)) for name in archive.namelist() if name.startswith(_MAILS)]
-    return _write_manifest(segment, packed, listed, form)
+    return _write_manifest(segment, _list(PACKED_SEGMENT, segment), packed, listed, form)
 
 
 def _list(name: str, data: bytes) -> _File:
     return _File(name, len(data), sha256(data).hexdigest())
 
 
-def _write_manifest(segment: bytes, packed: bytes, files: Sequence[_File], form: Form) -> bytes:
+def _write_manifest(segment: bytes, held: _File, packed: bytes, files: Sequence[_File], form: Form) -> bytes:
     first = segment[: segment.index(b"\n")]
     head = read_header(first)
     stem = head.name.removesuffix(".jsonl")
@@ -113,7 +113,7 @@ def _write_manifest(segment: bytes, packed: bytes, files: Sequence[_File], form:
             ],
             "format": _FORMAT,
             "head": orjson.loads(first),
-            "segment": {"bytes": len(segment), "name": PACKED_SEGMENT, "sha256": sha256(segment).hexdigest()},
+            "segment": held._asdict(),
             "zip": {"bytes": len(packed), "name": f"{stem.rpartition('/')[2]}.zip",
                     "sha256": sha256(packed).hexdigest()},
         }

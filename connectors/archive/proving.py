@@ -16,9 +16,9 @@ from consent.canonical import entry_id
 if TYPE_CHECKING:  # a helper starts the sooner, the less it imports
     from connectors.archive.store import Store
 
-#: Segments that are read ahead of the one that is looked at.
+#: Segments that are read ahead of the one that is looked at, and those that each helper has before it.
 _AHEAD = 4
-
+_AT_HAND = 2
 
 #: Seconds of work from which on it is worth the start of other processes, which takes as long.
 _WORTH = 0.5
@@ -72,10 +72,10 @@ def prove_segment(data: bytes, organization: str, lane: str, name: SegmentName) 
 
 
 class Helpers:
-    """Processes that prove segments; they are started once the work has turned out to be worth it."""
+    """Processes that prove segments beside this one; they are started once the work has turned out to be worth it."""
 
     def __init__(self, processes: int) -> None:
-        self._processes, self._begun = processes, time.monotonic()
+        self._others, self._begun = processes - 1, time.monotonic()
         self._started: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Self:
@@ -85,27 +85,29 @@ class Helpers:
         if self._started is not None:
             self._started.shutdown(cancel_futures=True)
 
-    def ready(self) -> Executor | None:
-        """Return who helps, None where nobody does yet."""
-        if self._started is None and self._processes > 1 and time.monotonic() - self._begun > _WORTH:
+    def free(self, under_way: int) -> Executor | None:
+        """Return who helps, None where nobody does yet, or all have enough `under_way`."""
+        if self._started is None and self._others and time.monotonic() - self._begun > _WORTH:
             # Started anew, not forked: this process may have threads, and whoever copies one copies its locks.
-            self._started = ProcessPoolExecutor(self._processes, get_context("spawn"))
-        return self._started
+            self._started = ProcessPoolExecutor(self._others, get_context("spawn"))
+        return self._started if under_way < _AT_HAND * self._others else None
 
 
 def prove_all(
     store: "Store", organization: str, lane: str, names: Iterable[SegmentName], helpers: Helpers
 ) -> Iterator[tuple[SegmentName, Proof]]:
-    """Give the proof of each segment, in order; `helpers` prove those ahead meanwhile."""
+    """Give the proof of each segment, in order; `helpers` prove some of them meanwhile."""
     waiting: deque[tuple[SegmentName, Future[Proof]]] = deque()
     for name in names:
         data = store.read(segment_path(organization, lane, name))
-        ready = helpers.ready()
-        if ready is None:
-            yield name, prove_segment(data, organization, lane, name)
-            continue
-        waiting.append((name, ready.submit(prove_segment, data, organization, lane, name)))
-        if len(waiting) > _AHEAD:
+        helper = helpers.free(sum(not proof.done() for _, proof in waiting))
+        if helper is not None:
+            proof = helper.submit(prove_segment, data, organization, lane, name)
+        else:
+            proof = Future()
+            proof.set_result(prove_segment(data, organization, lane, name))
+        waiting.append((name, proof))
+        while waiting and (waiting[0][1].done() or len(waiting) > _AHEAD):
             first, proof = waiting.popleft()
             yield first, proof.result()
     for first, proof in waiting:

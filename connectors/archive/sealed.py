@@ -46,7 +46,7 @@ class Unsealed(NamedTuple):
 
 def seal_lines(lines: Iterable[bytes]) -> Sealed:
     """Join lines (none of which holds a line end) to a file's bytes."""
-    content = b"\n".join(lines) + b"\n"
+    content = b"\n".join([*lines, b""])
     hashed = hashlib.sha256(content)
     trailer = b'{"sha256":"%b"}\n' % hashed.hexdigest().encode()
     hashed.update(trailer)

@@ -25,6 +25,7 @@ from sync.port import Budget, SuspendedError, TransientError
 _RECORD_ID = re.compile(r"[a-zA-Z0-9]{15}(?:[a-zA-Z0-9]{3})?")
 _RECORD_IDS = re.compile(f"{_RECORD_ID.pattern}(?:,{_RECORD_ID.pattern})*")
 _QUOTA_HOUR = 3600
+_LEAST_WAIT = 60
 # Seconds are ridden out here; what takes longer is sync's to wait for.
 _ATTEMPTS = 3
 _PATIENCE = 5.0
@@ -77,17 +78,16 @@ class SalesforceClient:
 
     def query(self, soql: str) -> Iterator[dict[str, Any]]:
         """Yield a query's records, page by page; one API call a page."""
-        page = self.call("query", params={"q": soql})
+        page, at = self.call("query", params={"q": soql}), ""
         while True:
-            try:
-                records, done, following = page["records"], page["done"], page.get("nextRecordsUrl")
-            except (TypeError, KeyError):
-                raise TransientError("unreadable_answer", "Salesforce's answer was no page of records") from None
+            records, following = _page(page)
             yield from records
-            if done:
+            if following is None:
                 return
+            if following == at:
+                raise TransientError("unreadable_answer", "Salesforce's answer led to itself")
             # The address is `/services/data/v62.0/query/<locator>`; the instance may be another one by now.
-            page = self.call("query/" + str(following).rsplit("/", 1)[-1])
+            page, at = self.call("query/" + following.rsplit("/", 1)[-1]), following
 
     def describe(self, object_name: str) -> dict[str, Any]:
         """Return what the integration user may see of an object."""
@@ -172,8 +172,12 @@ def suspension(fault: Fault, retry_after: float | None = None) -> SuspendedError
     if fault.ending is not Ending.QUOTA:
         return SuspendedError(fault.code, fault.advice)
     # The allowance is a rolling one of 24 hours; what was spent a day ago comes back by the hour.
+    # Whatever an answer asks for, no STOP sleeps for longer than that, and no call is spent on asking again at once.
     now = time.time()
-    until = now + retry_after if retry_after is not None else (now // _QUOTA_HOUR + 1) * _QUOTA_HOUR
+    if retry_after is None:
+        until = (now // _QUOTA_HOUR + 1) * _QUOTA_HOUR
+    else:
+        until = now + min(max(retry_after, _LEAST_WAIT), _QUOTA_HOUR)
     return SuspendedError(fault.code, fault.advice, until=int(until * 1_000_000))
 
 
@@ -185,6 +189,20 @@ def _error_of(fault: Fault, retry_after: float | None) -> Exception:
             return suspension(fault, retry_after)
         case _:
             return RejectedError(fault)
+
+
+def _page(page: Any) -> tuple[list[dict[str, Any]], str | None]:
+    """Return the records of a query's page, and where the next one is, None behind the last."""
+    match page:
+        case {"records": [*records], "done": True}:
+            following = None
+        case {"records": [*records], "done": False, "nextRecordsUrl": str(following)}:
+            pass
+        case _:
+            records, following = [None], None
+    if not all(isinstance(record, dict) for record in records):
+        raise TransientError("unreadable_answer", "Salesforce's answer was no page of records")
+    return records, following
 
 
 def _all_taken(results: list[Any]) -> list[str | Fault] | None:

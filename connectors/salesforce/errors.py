@@ -90,6 +90,9 @@ RULES: tuple[Rule, ...] = (
          "long; it is tried again"),
     # A trigger or flow of the org, with another error inside
     Rule(_E.LOCKED, "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", _WAIT, message="UNABLE_TO_LOCK_ROW|concurrent"),
+    Rule(_E.LOCKED, "CANNOT_EXECUTE_FLOW_TRIGGER", _WAIT, message="UNABLE_TO_LOCK_ROW|concurrent"),
+    Rule(_E.REFUSED, "CANNOT_EXECUTE_FLOW_TRIGGER", "A flow on Assent Entry fails: mend it or turn it off, then "
+         "retry"),
     Rule(_E.REFUSED, "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "A trigger or flow on Assent Entry fails: mend it or "
          "turn it off, then retry"),
     # The same twice
@@ -172,7 +175,8 @@ def understand_call(status: int, body: Any) -> Fault:
 
 def understand_record(result: dict[str, Any]) -> Fault:
     """Say what one failed row of a collection means: `{"errors": [{"statusCode", "message", "fields"}]}`."""
-    errors = [error for error in result.get("errors") or () if isinstance(error, dict)]
+    told = result.get("errors")
+    errors = [error for error in told if isinstance(error, dict)] if isinstance(told, list) else []
     faults = [understand(None, str(error.get("statusCode", "")), str(error.get("message", ""))) for error in errors]
     # With several errors the tamper alarm counts first: it must not hide behind a lock.
     faults.sort(key=lambda fault: fault.ending is not Ending.TAMPER)

@@ -3,6 +3,7 @@
 The package (`package/`) declares these fields; the tests hold the two together.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Set
 from functools import lru_cache
 from hashlib import blake2b
@@ -14,6 +15,7 @@ import orjson
 from connectors.salesforce.normalize import FieldType, line, normalized, paragraph, sendable
 from consent.canonical import entry_id, timestamp
 from consent.entry import Entry
+from consent.values import new
 from sync.port import Statement
 
 ENTRY_OBJECT = "Assent_Entry__c"
@@ -130,13 +132,16 @@ SLOW_FIELDS = tuple(field for field in _STORED if field.type is PARAGRAPH and fi
 _PERSONAL: Mapping[str, tuple[str, bool, bool]] = {
     field.source or "": (field.name, field.type is LINE, field in SLOW_FIELDS) for field in PERSONAL_FIELDS
 }
-_HALF = 8  # bytes
+_NOTHING = blake2b(digest_size=8)  # a copy is made in a fifth of the time of a new one
 # Of each: its name, its type, whether that is a text.
 _SWIFT, _SLOW = (
     tuple((field.name, field.type, field.type in (LINE, PARAGRAPH)) for field in fields)
     for fields in (SWIFT_FIELDS, SLOW_FIELDS)
 )
-_KEPT_WORDS = 1000  # of one fact: `answers` and `actor` have no end
+# What is different in each body where all else comes again and again: commitments, and times. The members of the
+# rest are remembered; they are never personal.
+_SINGULAR = re.compile(rb'":(?:\{"commit":"[^"]*"\}|\d{15,})')
+_LONGEST_KEPT = 4096  # bytes; a thousand are kept at most
 _OPENING = b'{"attributes":{"type":"' + ENTRY_OBJECT.encode() + b'"},'
 
 
@@ -154,30 +159,33 @@ class Row(NamedTuple):
 def row_of(entry: Entry, portal_url: str | None = None, *, whole: bool = False) -> Row:
     """Return an entry as a record to upsert; a `whole` one also empties what stands where the entry has nothing."""
     # This runs once for each record that leaves: what could be a call of its own is written out here and below.
-    key, facts = entry_id(entry.organization, entry.seq), entry.facts()
+    key = entry_id(entry.organization, entry.seq)
     values = orjson.loads(entry.values) if entry.values else {}
-    swift: dict[str, Any] = {}
-    slow: dict[str, Any] = {}  # these two as Salesforce will keep them
-    sent: dict[str, Any] = {}  # and what is sent in another form
-    _add_personal(values, swift, slow, sent)
+    slow: dict[str, Any] = {}  # as Salesforce will keep it
+    sent: dict[str, Any] = {}  # what is sent in another form
+    personal = _plain_members(values)
+    if personal is None:
+        personal = _personal_members(values, slow, sent)
+    members = ""
     if entry.body is not None:
         body = entry.body.decode()
         # Canonical JSON escapes all controls of ASCII but one, and begins and ends with a brace.
         slow[FACTS.name] = body if body.isascii() and "\x7f" not in body else paragraph(body)
-    personal = orjson.dumps(swift)[1:-1]
-    swift_json = b"{%b%b%b%b}" % (_head(entry, key), b"," if personal else b"", personal, _members(facts, values))
+        members = _members_of(entry.body, values)
+    swift_json = f"{{{_head(entry, key)}{personal}{members}}}".encode()
     slow_json = orjson.dumps(slow)
     if whole or entry.values is None:
-        sent |= _emptied({**orjson.loads(swift_json), **slow, **sent}.keys(), facts, whole=whole)
+        filled = {**orjson.loads(swift_json), **slow, **sent}.keys()
+        sent |= _emptied(filled, entry.facts(), whole=whole)
     link = b""
     if portal_url is not None:
         link = b"," + orjson.dumps({PORTAL_LINK.name: f"{portal_url}/portal/entries/{key}"})[1:-1]
     if sent:
         merged = orjson.dumps({**orjson.loads(swift_json), **orjson.loads(slow_json), **sent})
-        json = b"%b%b%b}" % (_OPENING, merged[1:-1], link)
+        json = b"".join((_OPENING, merged[1:-1], link, b"}"))
     else:
-        json = b"%b%b%b%b%b}" % (_OPENING, swift_json[1:-1], b"," if slow else b"", slow_json[1:-1], link)
-    return Row(key, json, _joined(swift_json, slow_json))
+        json = b"".join((_OPENING, swift_json[1:-1], b"," if slow else b"", slow_json[1:-1], link, b"}"))
+    return new(Row, (key, json, _joined(swift_json, slow_json)))
 
 
 def digest_of(row: Mapping[str, Any], *, slow: bool = True) -> bytes:
@@ -212,32 +220,31 @@ def fits(text: str, length: int) -> bool:
     return len(text) * 2 <= length or (len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2) <= length
 
 
-def _head(entry: Entry, key: str) -> bytes:
+def _head(entry: Entry, key: str) -> str:
     """Return the JSON members of what every entry has; its words are plain ASCII with nothing to escape."""
-    occurred, occurred_exactly = _times(entry.occurred_at)
-    recorded, recorded_exactly = _times(entry.recorded_at)
+    organization, seq, lane, pos, kind, conversation, version, occurred_at, recorded_at, _, _, leaf = entry
+    occurred, occurred_exactly = _times(occurred_at)
+    recorded, recorded_exactly = _times(recorded_at)
     head = (
-        f'"{ENTRY_KEY}":"{key}","Organization__c":"{entry.organization}","Seq__c":{entry.seq}'
-        f',"Lane__c":"{entry.lane}","Pos__c":{entry.pos},"Kind__c":"{entry.kind}"'
+        f'"{ENTRY_KEY}":"{key}","Organization__c":"{organization}","Seq__c":{seq}'
+        f',"Lane__c":"{lane}","Pos__c":{pos},"Kind__c":"{kind}"'
         # Sent without their fractions: an org that rounds instead of cutting them would else be a second off.
         f',"Occurred_At__c":"{occurred}","Occurred_At_Exact__c":"{occurred_exactly}"'
         f',"Recorded_At__c":"{recorded}","Recorded_At_Exact__c":"{recorded_exactly}"'
-        f',"Leaf_Hash__c":"{entry.leaf.hex()}"'
+        f',"Leaf_Hash__c":"{leaf.hex()}"'
     )
-    if entry.conversation is not None:
-        head += f',"Conversation__c":"{entry.conversation}"'
-    if entry.version is not None:
-        head += f',"Version__c":{entry.version}'
-    return head.encode()
+    if conversation is not None:
+        head += f',"Conversation__c":"{conversation}"'
+    if version is not None:
+        head += f',"Version__c":{version}'
+    return head
 
 
 @lru_cache(maxsize=1024)  # the entries of a commit share their times
 def _times(micros: int) -> tuple[str, str]:
     """Return a time in whole seconds, and exactly."""
-    minutes, rest = divmod(micros, 60_000_000)
-    digits = f"{rest:08d}"  # seconds, and what is behind their point
-    start = f"{_minute(minutes)}{digits[:2]}."
-    return start + "000Z", f"{start}{digits[2:]}Z"
+    minute, digits = _minute(micros // 60_000_000), f"{micros % 60_000_000:08d}"  # two are seconds
+    return f"{minute}{digits[:2]}.000Z", f"{minute}{digits[:2]}.{digits[2:]}Z"
 
 
 @lru_cache(maxsize=1024)
@@ -246,41 +253,79 @@ def _minute(minutes: int) -> str:
     return timestamp(minutes * 60_000_000)[:17]
 
 
-def _add_personal(
-    values: Mapping[str, Mapping[str, Any]], swift: dict[str, Any], slow: dict[str, Any], sent: dict[str, Any]
-) -> None:
+def _plain_members(values: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Return the JSON members of personal values, a comma before each, where Salesforce keeps all as they are.
+
+    None where it may not, where JSON writes one in another way, and where one belongs among the slow fields.
+    """
+    form = _plain_form(tuple(values))
+    if form is None:
+        return None
+    texts = [held["value"] for held in values.values()]
+    try:
+        joined = "|".join(["", *texts, ""])
+    except TypeError:  # a value that is no text
+        return None
+    # isprintable is false for every control, line end and blank but U+0020: most values are kept as they are.
+    if not joined.isprintable() or '"' in joined or "\\" in joined:
+        return None
+    if "| " in joined or " |" in joined or "||" in joined:  # blanks at an end, or nothing at all
+        return None
+    return form % tuple(texts)
+
+
+@lru_cache(maxsize=256)
+def _plain_form(sources: tuple[str, ...]) -> str | None:
+    """Return the members of personal values by name, `%s` where each stands; None where not all have a swift field."""
+    places = [_PERSONAL.get(source) for source in sources]
+    if not places or any(place is None or place[2] for place in places):
+        return None
+    return "".join([f',"{place[0]}":"%s"' for place in places if place])
+
+
+def _personal_members(values: Mapping[str, Mapping[str, Any]], slow: dict[str, Any], sent: dict[str, Any]) -> str:
+    """Return the JSON members of personal values as Salesforce keeps them, a comma before each.
+
+    Adds those of slow fields to `slow`, and to `sent` what is sent in another form than it is kept.
+    """
+    swift: dict[str, str] = {}
     for source, held in values.items():
         place = _PERSONAL.get(source)
         if place is None:
             continue
         name, is_line, is_slow = place
-        text = held["value"]
-        if type(text) is not str:
-            text = _text(text)
-        # isprintable is false for every control, line end and blank but U+0020: most values are kept as they are.
-        if text and text.isprintable() and text[0] != " " != text[-1]:
-            (slow if is_slow else swift)[name] = text
-            continue
+        text = _text(held["value"])
         kept = line(text) if is_line else paragraph(text)
         if kept is not None:
             (slow if is_slow else swift)[name] = kept
         if not is_line and kept != text:
             sent[name] = sendable(text)
+    return f",{orjson.dumps(swift)[1:-1].decode()}" if swift else ""
 
 
-def _members(facts: Mapping[str, Any], values: Mapping[str, Mapping[str, Any]]) -> bytes:
+def _members_of(body: bytes, values: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the JSON members of the facts that have a field and something to say, a comma before each."""
-    return b"".join(
-        [
-            # No booleans among the words: True and 1 are one key.
-            words[fact] if type(fact) is str or type(fact) is int else _member(source, fact, values.get(source))
-            for source, fact in facts.items()
-            if (words := _WORDS.get(source)) is not None
-        ]
-    )
+    said = _members_said(_SINGULAR.sub(b'":{}', body)) if len(body) <= _LONGEST_KEPT else None
+    if said is not None:
+        return said
+    return "".join([_member(source, fact, values.get(source)) for source, fact in _fielded(body)])
 
 
-def _member(source: str, fact: Any, held: Mapping[str, Any] | None) -> bytes:
+@lru_cache(maxsize=1000)
+def _members_said(body: bytes) -> str | None:
+    """Return the members of a body whose singular parts are cut out as `{}`; None where one of them has a field."""
+    facts = _fielded(body)
+    # What was cut out, of a text among others, has left these two.
+    if any(b"{}" in orjson.dumps(fact) for _, fact in facts):
+        return None
+    return "".join([_member(source, fact, None) for source, fact in facts])
+
+
+def _fielded(body: bytes) -> list[tuple[str, Any]]:
+    return [(source, fact) for source, fact in orjson.loads(body).items() if source in _FACTS_BY_NAME]
+
+
+def _member(source: str, fact: Any, held: Mapping[str, Any] | None) -> str:
     """Return `,"Field__c":"what it says"`, or nothing where it has nothing to say or no room for it.
 
     `held` stands among the values where the fact is a commitment to one.
@@ -291,24 +336,7 @@ def _member(source: str, fact: Any, held: Mapping[str, Any] | None) -> bytes:
         fact = " ".join(fact)
     name, length = _FACTS_BY_NAME[source]
     kept = None if fact is None else line(_text(fact))
-    return b',"%b":%b' % (name.encode(), orjson.dumps(kept)) if kept is not None and fits(kept, length) else b""
-
-
-class _Words(dict[str | int, bytes]):
-    """The members of one fact's words and numbers, which are few and come again and again, and are never personal."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self._source = source
-
-    def __missing__(self, word: str | int) -> bytes:
-        member = _member(self._source, word, None)
-        if len(self) < _KEPT_WORDS:
-            self[word] = member
-        return member
-
-
-_WORDS: Mapping[str, _Words] = {source: _Words(source) for source in _FACTS_BY_NAME}
+    return f',"{name}":{orjson.dumps(kept).decode()}' if kept is not None and fits(kept, length) else ""
 
 
 def _kept(row: Mapping[str, Any], fields: Iterable[tuple[str, FieldType, bool]]) -> bytes:
@@ -327,7 +355,8 @@ def _kept(row: Mapping[str, Any], fields: Iterable[tuple[str, FieldType, bool]])
 
 
 def _joined(swift: bytes, slow: bytes | None) -> bytes:
-    digest = blake2b(swift, digest_size=_HALF)
+    digest = _NOTHING.copy()
+    digest.update(swift)
     half = digest.digest()
     if slow is None:
         return half

@@ -15,7 +15,7 @@ from connectors.salesforce.client import RejectedError, SalesforceClient, suspen
 from connectors.salesforce.errors import Fault
 from connectors.salesforce.mapping import ENTRY_KEY, ENTRY_OBJECT, SLOW_FIELDS, SWIFT_FIELDS, digest_of
 from consent.canonical import parse_entry_id
-from sync.port import Held, SuspendedError
+from sync.port import Held, SuspendedError, TransientError
 
 log = structlog.get_logger()
 
@@ -41,9 +41,9 @@ def read_lane_back(
     while start <= last:
         stop = min(start + _PAGE - 1, last)
         rows = _swiftly(client, f"{of_lane} AND {_between(start, stop)}")
-        changed = {int(row["Pos__c"]) for row in rows if _changed_by_others(row, client.user_id)}
+        changed = {_pos(row) for row in rows if _changed_by_others(row, client.user_id)}
         for row in rows:
-            if int(row["Pos__c"]) not in changed:
+            if _pos(row) not in changed:
                 yield _held(row, organization, lane, digest_of(row, slow=False))
         for positions in _parts(sorted(changed)):
             named = ", ".join(map(str, positions))
@@ -73,7 +73,7 @@ def _next_held(client: SalesforceClient, of_lane: str, first: int, last: int) ->
     if first > last:
         return first
     rows = list(_select(client, "Pos__c", f"{of_lane} AND {_between(first, last)}", limit=1))
-    return int(rows[0]["Pos__c"]) if rows else last + 1
+    return _pos(rows[0]) if rows else last + 1
 
 
 def _between(first: int, last: int) -> str:
@@ -104,7 +104,15 @@ def _held(row: dict[str, Any], organization: str, lane: str, digest: bytes) -> H
         # Somebody wrote a record of their own into our object: it names no entry, and stands for none.
         log.warning("salesforce.foreign_record_found", organization=organization, remote_id=remote_id)
         seq = -1
-    return Held(organization, seq, lane, int(row["Pos__c"]), remote_id, digest)
+    return Held(organization, seq, lane, _pos(row), remote_id, digest)
+
+
+def _pos(row: dict[str, Any]) -> int:
+    """Return a record's position, which the query asked for."""
+    pos = row.get("Pos__c")
+    if not isinstance(pos, int | float):
+        raise TransientError("unreadable_answer", "Salesforce's answer named records without their positions")
+    return int(pos)
 
 
 def _parts(positions: Sequence[int]) -> Iterator[Sequence[int]]:

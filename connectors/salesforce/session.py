@@ -17,6 +17,8 @@ from requests.utils import get_encoding_from_headers
 from connectors.salesforce.settings import SalesforceSettings
 
 _CONNECTIONS = 16
+#: Seconds; an answer that asks for more isn't meant, or not ours to count with.
+_LONGEST_WAIT = 86_400.0
 
 
 class SalesforceSession(requests.Session):
@@ -110,9 +112,9 @@ def read_retry_after(header: str | None) -> float | None:
     if header is None:
         return None
     if header.strip().isdecimal():
-        return float(header)
+        return min(float(header), _LONGEST_WAIT)
     try:
-        until = parsedate_to_datetime(header)
-    except ValueError:
+        until = parsedate_to_datetime(header).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return max(0.0, (until.astimezone(UTC) - datetime.now(UTC)).total_seconds())
+    return min(max(0.0, (until - datetime.now(UTC)).total_seconds()), _LONGEST_WAIT)

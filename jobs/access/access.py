@@ -121,7 +121,7 @@ class Access:
         hashed = passwords.hash_password(password)
         now = self.clock()
         with self.database.write() as tx:
-            if users.has_users(tx) or (link := take_link(tx, key, now)) is None or link.purpose is not Purpose.FIRST:
+            if users.has_users(tx) or take_link(tx, key, Purpose.FIRST, now) is None:
                 return None
             made = users.create_user(tx, login, name, Role, organization=None, actor="first-link", now=now)
             users.store_password(tx, made.id, hashed, actor=made.id, now=now)
@@ -206,8 +206,8 @@ class Access:
     def _enter(self, key: str, purpose: Purpose, hashed: str | None) -> str | None:
         now = self.clock()
         with self.database.write() as tx:
-            link = take_link(tx, key, now)
-            if link is None or link.purpose is not purpose or link.user_id is None:
+            link = take_link(tx, key, purpose, now)
+            if link is None or link.user_id is None:
                 return None
             user = users.user_of_id(tx, link.user_id)
             if user.disabled_at is not None:

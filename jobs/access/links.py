@@ -52,8 +52,8 @@ def read_link(tx: Connection, key: str, now: int) -> Link | None:
     return None if row is None else Link(Purpose(row.purpose), row.user_id)
 
 
-def take_link(tx: Connection, key: str, now: int) -> Link | None:
-    """Use a link up: of two that try at once one gets it."""
+def take_link(tx: Connection, key: str, purpose: Purpose, now: int) -> Link | None:
+    """Use a link of this purpose up: of two that try at once one gets it."""
     found = read_link(tx, key, now)
-    taken = run(tx, "DELETE FROM access_link WHERE key_hash = ?", [hashed(key)]).rowcount
+    taken = run(tx, "DELETE FROM access_link WHERE key_hash = ? AND purpose = ?", [hashed(key), purpose]).rowcount
     return found if taken else None

@@ -141,10 +141,13 @@ def token(tx: Connection, token_id: str) -> Token:
     return _token(row)
 
 
-def tokens(tx: Connection, *, after: str = "", limit: int = 1_000) -> Sequence[Token]:
-    """Return tokens by id, ended ones too, from the one behind `after` on."""
-    sql = f"SELECT {_COLUMNS} FROM access_token WHERE id > ? ORDER BY id LIMIT ?"
-    return [_token(row) for row in run(tx, sql, [after, limit])]
+def tokens(
+    tx: Connection, *, organization: str | None = None, after: str = "", limit: int = 1_000
+) -> Sequence[Token]:  # fmt: skip
+    """Return tokens by id, ended ones too, from the one behind `after` on; of one organization, or all."""
+    only, given = ("", []) if organization is None else ("AND organization = ?", [organization])
+    sql = f"SELECT {_COLUMNS} FROM access_token WHERE id > ? {only} ORDER BY id LIMIT ?"
+    return [_token(row) for row in run(tx, sql, [after, *given, limit])]
 
 
 def _scopes(written: str) -> frozenset[Scope]:

@@ -140,10 +140,13 @@ def user_of_id(tx: Connection, user_id: str) -> User:
     return _user(row)
 
 
-def users(tx: Connection, *, after: str = "", limit: int = 1_000) -> Sequence[User]:
-    """Return accounts by login, from the one behind `after` on."""
-    sql = f"SELECT {_COLUMNS} FROM access_user WHERE login > ? ORDER BY login LIMIT ?"
-    return [_user(row) for row in run(tx, sql, [after, limit])]
+def users(
+    tx: Connection, *, organization: str | None = None, after: str = "", limit: int = 1_000
+) -> Sequence[User]:  # fmt: skip
+    """Return accounts by login, from the one behind `after` on; of one organization, or all."""
+    only, given = ("", []) if organization is None else ("AND organization = ?", [organization])
+    sql = f"SELECT {_COLUMNS} FROM access_user WHERE login > ? {only} ORDER BY login LIMIT ?"
+    return [_user(row) for row in run(tx, sql, [after, *given, limit])]
 
 
 def has_users(tx: Connection) -> bool:

@@ -160,10 +160,12 @@ def _resync_one(
     stop: threading.Event, bar: Bar,
 ) -> dict[str, Any]:  # fmt: skip
     from jobs.build import host_actor
+    from jobs.comparing import bring, must_not_be_paused
     from sync.port import SuspendedError, TransientError
-    from sync.resync import resync as bring
+    from sync.resync import resync as foresee
+    from sync.runs import Work, noted
 
-    run = ""
+    run, actor = "", host_actor()
 
     def tell(so_far: Any) -> None:
         nonlocal run
@@ -172,28 +174,28 @@ def _resync_one(
             say(f"{one.name}: run {run}; if it is cut, `assent resync --resume {run}` goes on with it")
         bar(f"{so_far.destination}, run {so_far.run}", so_far.seen, so_far.total)
 
-    if not dry_run:
-        _must_not_be_paused(parts, one.name)
     try:
-        done = bring(
-            parts.database, one, filters, parts.rules, actor=host_actor(), now=now(), dry_run=dry_run, resume=resume,
-            stop=stop, progress=tell, budget=budget,
-        )  # fmt: skip
+        if dry_run:
+            done = foresee(
+                parts.database, one, filters, parts.rules, actor=actor, now=now(), dry_run=True, resume=resume,
+                stop=stop, budget=budget,
+            )  # fmt: skip
+        else:
+            must_not_be_paused(parts.database, one.name)
+            with noted(
+                parts.database, Work.RESYNC, one.name, actor=actor, organization=filters.organization,
+                asked=asdict(filters) | {"resume": resume, "budget": budget}, stop=stop,
+            ) as told:  # fmt: skip
+                done = bring(
+                    parts.database, one, filters, parts.rules, told, actor=actor, now=now(), resume=resume,
+                    budget=budget, progress=tell,
+                )  # fmt: skip
     except LookupError as error:
         raise Problem(Exit.USAGE, f"there is no run {resume} of {one.name}: see `assent resync --runs`") from error
     except (TransientError, SuspendedError) as error:
         go_on = f". What was brought counts; then run `assent resync --resume {run}`" if run else ""
         raise _AwayError(error.advice.rstrip(".") + go_on) from error
     return asdict(done) | {"error": None}
-
-
-def _must_not_be_paused(parts: Any, name: str) -> None:
-    from sync.destinations import State, standings
-
-    with parts.database.read() as tx:
-        paused = any(known.name == name and known.state is State.PAUSED for known in standings(tx))
-    if paused:
-        raise _AwayError(f"paused by a person: run `assent destination resume {name}` first")
 
 
 def _failed(name: str, error: str) -> dict[str, Any]:
@@ -207,40 +209,25 @@ def _reconcile_one(
     parts: Any, chosen: Any, org: str | None, repair: bool, stop: threading.Event, bar: Bar
 ) -> dict[str, Any]:
     from jobs.build import host_actor
-    from jobs.chores import note_compared
-    from sync.choosing import Filters
-    from sync.choosing import Only as Which
+    from jobs.comparing import compare
     from sync.reconcile import Problem as Difference
-    from sync.reconcile import Reconciled
-    from sync.reconcile import reconcile as compare
-    from sync.resync import resync
+    from sync.runs import Work, noted
 
-    def look() -> Reconciled:
-        return compare(
-            parts.database, chosen, organization=org, stop=stop,
-            progress=lambda so_far: bar(f"{chosen.name} read back", so_far.held, 0),
+    actor = host_actor()
+    with noted(
+        parts.database, Work.RECONCILE, chosen.name, actor=actor, organization=org, asked={"repair": repair}, stop=stop
+    ) as run:
+        compared = compare(
+            parts.database, chosen, run, organization=org, repair=parts.rules if repair else None, actor=actor,
+            now=now(), progress=lambda told: bar(f"{chosen.name} read back", told["seen"], told["total"]),
         )  # fmt: skip
-
-    found = left = look()
-    repaired = 0
-    if repair and found.differences:
-        try:
-            _must_not_be_paused(parts, chosen.name)
-        except _AwayError as error:
-            raise Problem(Exit.UNREACHABLE, f"{chosen.name}: {error}") from error
-        repaired = resync(
-            parts.database, chosen, Filters(only=Which.DIFFERING, organization=org), parts.rules, actor=host_actor(),
-            now=now(), stop=stop, found=None if found.more else found,
-        ).taken  # fmt: skip
-        left = look()
-    if org is None:
-        note_compared(parts.database, left)
+    found, left = compared.found, compared.left
     return {
         "name": chosen.name,
         "checked": found.checked,
         "held": found.held,
         **{problem.value: found.count(problem) for problem in Difference},
-        "repaired": repaired,
+        "repaired": compared.repaired,
         "left": len(left.differences) + left.more,
         "differences": [asdict(difference) for difference in found.differences],
         "remaining": [asdict(difference) for difference in left.differences],

@@ -88,7 +88,7 @@ def list_tokens(
     from jobs.build import assembled
 
     with assembled(config) as parts, parts.database.read() as tx:
-        rows = [_row(one) for one in tokens(tx, after=after, limit=limit) if org in (None, one.organization)]
+        rows = [_row(one) for one in tokens(tx, organization=org, after=after, limit=limit)]
     if as_json:
         print_lines(rows)
         return

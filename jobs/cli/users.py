@@ -90,7 +90,7 @@ def list_users(
     from jobs.build import assembled
 
     with assembled(config) as parts, parts.database.read() as tx:
-        rows = [_row(one) for one in users(tx, after=after, limit=limit) if org in (None, one.organization)]
+        rows = [_row(one) for one in users(tx, organization=org, after=after, limit=limit)]
     if as_json:
         print_lines(rows)
         return

@@ -11,6 +11,7 @@ from connectors.archive.connector import ArchiveConnector
 from connectors.archive.directory import Directory
 from connectors.archive.sealed import seal_lines
 from connectors.archive.verify import verify_archive
+from consent.canonical import canonical
 from consent.kinds import Lane
 from sync.port import Batch, Receipt, Refusal, SuspendedError, TransientError
 from tests.archive.archive_samples import fill, lane_of, make_ledger, push, state
@@ -206,6 +207,20 @@ def test_a_changed_line_is_read_back_as_changed(root, archive, entries):
 
     assert sorted(held) == [0, 1, 3]  # a line that can't be read is no entry any more
     assert [held[pos] == receipts[pos].digest for pos in sorted(held)] == [False, False, True]
+
+
+@pytest.mark.parametrize("gone", [{"values": {}}, {"values": None}, {"values": None, "body": None}])
+def test_a_line_that_lost_values_or_its_body_is_read_back_as_changed(root, archive, entries, gone):
+    whole, erased, lacking = push(archive, [entries[0], entries[1]._replace(values=None), entries[2]])
+    path = root / CONSENT / "000000000000.segment.jsonl"
+    lines = path.read_bytes().split(b"\n")[:-2]
+    lines[3] = canonical(orjson.loads(lines[3]) | gone)
+    path.write_bytes(seal_lines(lines).data)
+
+    held = [one.digest for one in archive.find("acme", "consent", 0, 9)]
+
+    assert held[:2] == [whole.digest, erased.digest]
+    assert held[2] != lacking.digest
 
 
 def test_a_missing_directory_is_an_outage_and_is_not_made_anew(root, archive, reopen, entries):

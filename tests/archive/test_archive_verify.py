@@ -290,6 +290,20 @@ def test_erased_and_disposed_entries_break_nothing(root, archive):
     assert report.roots == 1
 
 
+@pytest.mark.parametrize("leaf", ["", "z" * 64, "A" * 64, 7, None])
+def test_a_disposed_entry_whose_leaf_hash_cant_be_one_is_named(root, archive, leaf):
+    push(archive, [make_ledger("acme", 1)[0]._replace(values=None, body=None)])
+    archive.close(state(make_ledger("acme", 1)))
+    path = root / "acme/messages/000000000000.segment.jsonl"
+    rewrite(path, lambda lines: [lines[0], canonical(orjson.loads(lines[1]) | {"leaf_hash": leaf})])
+
+    report = verify_archive(root)
+
+    assert ("acme/messages/000000000000.segment.jsonl", "acme-000000000000") in {
+        (flaw.file, flaw.entry) for flaw in report.flaws
+    }
+
+
 def test_what_a_crash_left_is_worth_a_note_and_no_alarm(root, ledger):
     (root / "acme/consent/.000000000099.segment.jsonl.0123456789abcdef.part").write_bytes(b"{")
 

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
-import uvicorn
 from fastapi import FastAPI, Response
 
 from connectors.portal import migrate
 from connectors.portal.store import PortalStore
 from consent.database import open_database
 from jobs.api import Token, create_app
+from jobs.http import http_server
 from jobs.web.receiver import receiver_router
 from sync.intake import Intake
 from tests.benchmarks.bench_world import child_environment
@@ -56,9 +56,7 @@ def main() -> None:
         draft = Path(ready).with_suffix(".new")
         draft.write_text(str(listening.getsockname()[1]))
         draft.replace(ready)  # whoever connects from now on waits in the backlog
-        # As `assent serve` does.
-        config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, lifespan="off")
-        uvicorn.Server(config).run(sockets=[listening])
+        http_server(app, shutdown_seconds=1).run(sockets=[listening])
 
 
 def _api(database_url: str, secret: str) -> FastAPI:

@@ -165,12 +165,24 @@ def test_of_many_who_take_a_link_at_once_one_gets_it(access, clock):
 
     def take(_):
         with access.database.write() as tx:
-            return take_link(tx, key, clock.now)
+            return take_link(tx, key, Purpose.SIGN_IN, clock.now)
 
     with ThreadPoolExecutor(6) as pool:
         taken = [one for one in pool.map(take, range(6)) if one is not None]
 
     assert len(taken) == 1
+
+
+def test_a_link_taken_for_another_purpose_is_not_spent(access, clock):
+    one = user(access)
+    with access.database.write() as tx:
+        key = make_link(tx, Purpose.SIGN_IN, one.id, clock.now, seconds=60)
+
+    for_a_password = access.enter_with_password(key, "four quite ordinary words")
+    for_what_it_is = access.enter(key)
+
+    assert for_a_password is None
+    assert for_what_it_is is not None
 
 
 def test_a_link_replaces_earlier_ones_and_a_disabled_users_link_opens_nothing(access, clock):

@@ -21,6 +21,7 @@ from sync.destinations import register, suspend, wake_suspended
 from sync.intake import Intake
 from sync.port import Budget
 from sync.resync import resync
+from sync.runs import list_runs
 from tests.archive.programs import free_port
 from tests.archive.smtp_server import SmtpServer
 from tests.sync.sync_world import NOON, deliver_all, destination, found, rules, text
@@ -238,6 +239,9 @@ def test_drift_and_tampering_are_told_and_are_over_when_another_look_finds_all_w
 
     assert sorted(hook.told[:2]) == [("alert.started", "drift", "memory"), ("alert.started", "tamper", "ledger acme")]
     assert sorted(hook.told[2:]) == [("alert.ended", "drift", "memory"), ("alert.ended", "tamper", "ledger acme")]
+    with database.read() as tx:
+        runs = [(run.actor, run.work, run.state, run.told["differences"]) for run in list_runs(tx)]
+    assert runs == [("schedule", "reconcile", "done", 0), ("schedule", "reconcile", "done", 1)]
 
 
 def change(database, body):

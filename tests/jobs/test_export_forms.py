@@ -2,7 +2,13 @@
 
 import hashlib
 import json
+import os
+import pty
+import re
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 import rfc8785
@@ -168,3 +174,34 @@ def test_every_export_stands_in_the_system_ledger_with_who_took_what(exported):
     assert last["body"]["asked"].keys() == {"organization", "contact_tag", "since"}
     assert "4045550000" not in json.dumps(last)
     assert json.loads((exported.folder / "ann.jsonl.manifest.json").read_text())["asked"]["contact"] == ANN
+
+
+def test_a_bar_shows_how_far_an_export_is_on_a_terminal_and_nowhere_else(acme):
+    ours, theirs = pty.openpty()
+    command = [Path(sys.executable).parent / "assent", "export", "--org", "acme", "--format", "jsonl", "-o"]
+    environ = acme.environ(TERM="xterm", COLUMNS="100", LINES="40")
+
+    watched = subprocess.Popen([*command, "watched"], cwd=acme.folder, env=environ, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = _until_hung_up(ours)
+    unseen = acme.run(*command[1:], "unseen")
+
+    count = len(read_jsonl(acme.folder / "unseen"))
+    assert (watched.wait(20), unseen.code) == (0, 0)
+    assert count > 1
+    assert f"{count}/{count}" in shown
+    assert "━" in shown
+    assert unseen.err == f"{count} entries; unseen.manifest.json says how to check them\n"
+    assert (acme.folder / "watched").read_bytes() == (acme.folder / "unseen").read_bytes()
+
+
+def _until_hung_up(terminal):
+    """Return what is shown on a terminal until its program ends, without the codes that move its cursor."""
+    shown = b""
+    try:
+        while piece := os.read(terminal, 65536):
+            shown += piece
+    except OSError:  # Linux says so where nobody holds the other end any more
+        pass
+    os.close(terminal)
+    return re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", shown).decode()

@@ -8,7 +8,9 @@ import pytest
 from consent.canonical import parse_entry_id
 from consent.database import open_database
 from consent.ledger import read_entry
+from jobs.build import host_actor
 from sync.receipts import SetAside, set_aside
+from sync.runs import list_runs
 from tests.jobs.test_commands import lines_of
 from tests.jobs.test_serve import serving
 
@@ -67,6 +69,36 @@ def test_a_budget_ends_a_run_that_goes_on_where_it_was(acme, delivered):
     assert [(one["run"], one["state"]) for one in listed.lines] == [(stopped["run"], "stopped")]
     assert (second.code, resumed.code, done["stopped"]) == (0, 0, False)
     assert stopped["matched"] + done["matched"] == 2 + sum(map(len, delivered))
+
+
+def test_whatever_is_read_back_or_brought_again_stands_among_the_runs_with_what_it_came_to(acme, delivered):
+    segment = acme.folder / "var/archive/acme/consent/000000000000.segment.jsonl"
+    segment.rename(acme.folder / "elsewhere")
+    acme.run_all(
+        ("resync", "--dry-run"),  # changes nothing, and is no run
+        ("reconcile",),
+        ("reconcile", "--repair", "--org", "acme"),  # a damaged archive takes nothing
+    )
+    (acme.folder / "elsewhere").rename(segment)
+    acme.run_all(
+        ("resync", "--budget", "1"),
+        ("destination", "pause", "archive", "--reason", "Migration"),
+        ("resync",),  # brings nothing, and is none either
+        ("reconcile",),
+    )
+
+    database = open_database(f"sqlite:///{acme.folder}/var/assent.db")
+    with database.read() as tx:
+        after, brought, failed, found = list_runs(tx)
+    database.dispose()
+    assert {one.actor for one in (after, brought, failed, found)} == {host_actor()}
+    assert [one.work for one in (found, failed, brought, after)] == ["reconcile", "reconcile", "resync", "reconcile"]
+    assert (found.state, found.told["counts"]["missing"] > 50, len(found.told["named"])) == ("done", True, 50)
+    assert (failed.state, failed.organization, failed.asked) == ("failed", "acme", {"repair": True})
+    assert "which the newest manifest lists, is missing" in failed.advice
+    assert (brought.state, brought.told["calls"]) == ("stopped", 1)
+    assert brought.told["total"] == 2 + sum(map(len, delivered))
+    assert (after.state, after.told["differences"]) == ("done", 0)
 
 
 WRONG = [

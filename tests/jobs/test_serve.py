@@ -5,6 +5,7 @@ import signal
 import socket
 from contextlib import contextmanager
 
+import pytest
 import requests
 
 TOKEN = "a-token-of-enough-letters"
@@ -56,6 +57,40 @@ def test_a_request_at_work_is_answered_before_it_stops(acme, text):
     assert b'"state":"opted_out"' in answer
     assert running.returncode == 143
     assert acme.run("verify").code == 0
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /livez?",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nX-",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nX-One: ",
+        b"GET /livez HTTP/1.1\r\nHost: x" + 3_000 * b"\r\nX-One: 1" + b"\r\nX-Last: ",
+    ],
+    ids=["address", "header's name", "header", "many headers"],
+)
+def test_a_head_that_never_ends_is_refused_before_it_fills_the_memory(acme, head):
+    with serving(acme, "--no-jobs") as (_, url):
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as caller:
+            caller.sendall(head.ljust(65_537, b"x"))
+            refused = b"".join(iter(lambda: caller.recv(65_536), b""))
+        fits = requests.get(f"{url}/livez", headers={"X-One": 60_000 * "x"}, timeout=20)
+
+    assert refused.startswith(b"HTTP/1.1 400")
+    assert refused.endswith(b"The head of a request has at most 65536 bytes.")
+    assert fits.status_code == 200
+
+
+def test_a_body_has_no_limit_but_its_own_however_small_its_parts(acme, text):
+    body = json.dumps(text("STOP")).encode() + 80_000 * b" "
+    with serving(acme, "--no-jobs") as (_, url):
+        parts = (body[at : at + 1_000] for at in range(0, len(body), 1_000))
+        answer = requests.post(
+            f"{url}/v1/messages", data=parts, headers={"authorization": f"Bearer {TOKEN}"}, timeout=20
+        )
+
+    assert answer.status_code == 200
 
 
 def test_a_fresh_server_lets_its_first_user_in_by_the_link_that_it_told(acme):

@@ -27,6 +27,22 @@ def test_a_user_is_made_with_a_link_to_choose_a_password(acme):
     assert [(one["login"], one["state"]) for one in listed.lines] == [(ANN, "no_password")]
 
 
+def test_a_list_of_one_organization_is_as_long_as_asked_for_whoever_else_there_is(acme):
+    below, all_of_it = ("--org", "acme"), ()
+    users = zip(("ann", "bea", "cyd", "dee", "eve"), (all_of_it, below, all_of_it, below, below), strict=True)
+    tokens = zip(("one", "two", "crm"), (all_of_it, all_of_it, below), strict=True)
+    ended = acme.run_all(
+        *(("user", "add", f"{name}@bank.example", "--role", "reports", *org) for name, org in users),
+        *(("token", "create", name, "--scope", "entries.read", *org) for name, org in tokens),
+        ("user", "list", "--org", "acme", "--limit", "2", "--json"),
+        ("token", "list", "--org", "acme", "--limit", "1", "--json"),
+    )
+
+    assert [one.code for one in ended] == [0] * 10
+    assert [one["login"] for one in ended[-2].lines] == ["bea@bank.example", "dee@bank.example"]
+    assert [one["name"] for one in ended[-1].lines] == ["crm"]
+
+
 def test_a_password_from_standard_input_is_kept_as_argon2id_and_written_nowhere(acme):
     made = acme.run("user", "add", ANN, "--role", "setup", "--password-stdin", told=PASSWORD + "\n")
     again = acme.run("user", "passwd", ANN, "--password-stdin", told="five other very ordinary words\n")

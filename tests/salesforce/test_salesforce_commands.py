@@ -3,14 +3,17 @@
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from consent.database import open_database
 from sync.migrate import upgrade
+from sync.resync_runs import restored
 from tests.jobs.conftest import Place
 from tests.salesforce.salesforce_world import OBJECT, fill, short_record
 
@@ -59,6 +62,35 @@ def test_a_resync_shows_on_a_terminal_how_far_and_how_fast_it_is_and_the_time_le
     assert re.search(r"salesforce.* 6,600 [1-9][\d,]*/s \d:\d\d:\d\d \d:\d\d:\d\d", shown)
 
 
+def test_a_resync_killed_in_its_first_page_and_again_in_its_last_goes_on_and_brings_each_entry_once(acme, empty_org):
+    org, brief, page = empty_org, {"ASSENT_DELIVERY__LEASE_SECONDS": "1"}, 6_400
+    database = open_database(f"sqlite:///{acme.folder}/assent.db")
+    org.reset(rows=True)  # the org lost all of it
+    org.settings(latency_seconds=0.1)
+
+    running = acme.start("resync", "--destination", "salesforce", **brief)
+    run = killed_as_soon_as(running, lambda: org.counts()[OBJECT] >= 1_600)
+    held_first = org.counts()[OBJECT]
+    org.settings(latency_seconds=0.5)
+    running = acme.start("resync", "--resume", run, **brief)
+    again = killed_as_soon_as(running, lambda: noted(database, run) == page - 1)
+    held_then = org.counts()[OBJECT]
+    org.reset()
+    resumed, reconciled, listed = acme.run_all(
+        ("resync", "--resume", run, "--json"), ("reconcile", "--json"), ("resync", "--runs", "--json"), **brief
+    )
+    database.dispose()
+
+    [done], [compared] = resumed.json["destinations"], reconciled.json["destinations"]
+    assert again == run
+    assert 1_600 <= held_first < page <= held_then <= ENTRIES
+    # What was through isn't brought again, and what was there already isn't there twice.
+    assert (resumed.code, done["taken"]) == (0, ENTRIES - page)
+    assert len({row["Entry_Id__c"] for row in org.rows(OBJECT)}) == org.counts()[OBJECT] == ENTRIES
+    assert (reconciled.code, compared["checked"], compared["missing"], compared["drifted"]) == (0, ENTRIES, 0, 0)
+    assert [one["state"] for one in listed.lines if one["run"] == run] == ["done"]
+
+
 def test_what_an_admin_broke_is_found_mended_where_it_may_be_and_the_rest_named(acme, empty_org):
     org = empty_org
     org.settings(latency_seconds=0)
@@ -78,6 +110,24 @@ def test_what_an_admin_broke_is_found_mended_where_it_may_be_and_the_rest_named(
     assert (again.code, "acme-000000000401 is drifted" in again.out) == (6, True)
     texts = {row["Entry_Id__c"]: row["Text__c"] for row in org.rows(OBJECT)}
     assert (len(texts), set(texts.values())) == (ENTRIES, {"Reply YES to talk"})
+
+
+def noted(database, run):
+    """Return the position up to which a run is through."""
+    with database.read() as tx:
+        return restored(tx, run, "salesforce")[1][2]
+
+
+def killed_as_soon_as(running, reached):
+    """Kill a resync as soon as it came so far, and return the name of its run."""
+    run = running.stderr.readline().split("run ")[1].split(";")[0]
+    while not reached():
+        assert running.poll() is None
+        time.sleep(0.02)
+    running.kill()
+    running.communicate()
+    assert running.returncode == -signal.SIGKILL
+    return run
 
 
 def shown_on_a_terminal(place, *arguments):

@@ -65,6 +65,8 @@ CASES = [
     ),
     (403, "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "ConcurrentPerOrgApex Limit exceeded", Ending.LOCKED),
     (None, "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "Trigger: System.NullPointerException", Ending.REFUSED),
+    (None, "CANNOT_EXECUTE_FLOW_TRIGGER", f"We can't save this record: UNABLE_TO_LOCK_ROW: {LOCK}", Ending.LOCKED),
+    (None, "CANNOT_EXECUTE_FLOW_TRIGGER", "We can't save this record because a process failed", Ending.REFUSED),
     (
         None,
         "DUPLICATE_VALUE",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.salesforce.mapping import ENTRY_FIELDS, FACT_FIELDS, PERSONAL_FIELDS, digest_of, row_of, run_records
-from connectors.salesforce.normalize import FieldType, line, moment, normalized, paragraph
+from connectors.salesforce.normalize import FieldType, line, moment, normalized, paragraph, sendable
 from consent.entry import Record, leaf_of, seal
 from consent.kinds import Kind
 from sync.port import Statement
@@ -130,6 +130,33 @@ def test_a_change_of_any_field_in_salesforce_changes_the_digest(field):
     row[field] = 8 if isinstance(row[field], float) else ("2027" + row[field][4:] if "_At" in field else "other")
 
     assert digest_of(row) != digest
+
+
+@given(
+    texts=st.dictionaries(
+        st.sampled_from([str(field.source) for field in PERSONAL_FIELDS]),
+        st.sampled_from(['"', "\\", "a\nb", "\x7f", " a", "a ", "", "|", "| a", "%s", "é", "a\u2028b"])
+        | st.text(max_size=20),
+        max_size=3,
+    ),
+    before=st.sampled_from(['a\\"b', '":123456789012345678', '{"commit":"x"}', "{}"]) | st.text(max_size=20),
+    scope=st.sampled_from([True, 1, NOON, ["a"], [{"commit": "x"}], {"sent_at": NOON}, {"then": {"commit": "x"}}]),
+)
+def test_every_fact_and_text_stands_in_its_field_whatever_stands_beside_it(texts, before, scope):
+    entry = entry_of({"before": before, "scope": scope, "received_at": NOON, "answers": "acme-000000000001"}, texts)
+
+    record, digest = record_of(entry)
+
+    for field in PERSONAL_FIELDS:
+        text = texts.get(field.source)
+        kept = None if text is None else normalized(text, field.type)
+        # Of a long text, what Salesforce itself would change is left to it.
+        is_kept = kept == text or field.type is FieldType.LINE
+        assert record.get(field.name) == (kept if is_kept else sendable(text))
+    assert record.get("Before__c") == line(before)
+    assert record["Scope__c"] == ("a" if scope == ["a"] else orjson.dumps(scope).decode())
+    assert record["Answers__c"] == "acme-000000000001"
+    assert digest_of(read_back(record)) == digest
 
 
 def test_the_portal_link_is_sent_and_not_compared():

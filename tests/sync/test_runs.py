@@ -29,7 +29,6 @@ def test_a_run_is_told_of_while_it_is_at_work_and_kept_afterwards(database):
 
 
 def test_a_run_is_stopped_from_elsewhere(database):
-    stopped = threading.Event()
     with noted(database, Work.RECONCILE, "archive", actor="usr-1") as at_work:
         with database.write() as tx:
             assert stop_run(tx, at_work.id)
@@ -39,6 +38,23 @@ def test_a_run_is_stopped_from_elsewhere(database):
     assert look(database, at_work.id).state is RunState.STOPPED
     with database.write() as tx:
         assert not stop_run(tx, at_work.id)
+
+
+def test_a_run_is_stopped_with_all_that_it_belongs_to_and_never_stops_the_others(database):
+    everything = threading.Event()
+    with noted(database, Work.RECONCILE, "archive", actor="usr-1", stop=everything) as alone:
+        with database.write() as tx:
+            stop_run(tx, alone.id)
+        assert alone.stop.wait(10)
+        assert not everything.is_set()
+    with noted(database, Work.RECONCILE, "portal", actor="usr-1", stop=everything) as together:
+        everything.set()
+        assert together.stop.wait(10)
+    with noted(database, Work.RECONCILE, "salesforce", actor="usr-1", stop=everything) as at_once:
+        pass
+
+    ended = [look(database, one.id).state for one in (alone, together, at_once)]
+    assert ended == [RunState.STOPPED] * 3
 
 
 def test_a_run_that_fails_says_what_to_do(database):

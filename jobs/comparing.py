@@ -1,0 +1,138 @@
+"""Reading back and bringing again, told of as runs: for the portal, the command line and the clock alike."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from consent.database import Database
+from consent.ledger import read_positions
+from sync import findings, receipts
+from sync.choosing import Filters, Only
+from sync.clock import database_now
+from sync.delivery import Rules
+from sync.destinations import Destination, State, standings
+from sync.owed import owed_everywhere
+from sync.port import SuspendedError
+from sync.reconcile import Problem, Reconciled, reconcile
+from sync.resync import Resynced, resync
+from sync.runs import Noted
+
+#: Differences that are kept by name in a run's record.
+_NAMED = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a destination was found to hold, and what still differs after a repair."""
+
+    found: Reconciled
+    left: Reconciled
+    repaired: int = 0
+
+
+def compare(
+    database: Database, destination: Destination, run: Noted, *, organization: str | None = None,
+    repair: Rules | None = None, actor: str, now: int, progress: Callable[[Mapping[str, Any]], None] = lambda _: None,
+) -> Compared:  # fmt: skip
+    """Read back what a destination holds; with rules to `repair` by, bring again what is missing or drifted.
+
+    Raises TransientError and SuspendedError where it can't be asked, or is paused and something is to be brought.
+    """
+    total = _expected(database, destination, organization)
+
+    def look(**more: Any) -> Reconciled:
+        def tell(so_far: Reconciled) -> None:
+            run.told = _told_reconciled(so_far, total) | more
+            progress(run.told)
+
+        seen = reconcile(database, destination, organization=organization, stop=run.stop, progress=tell)
+        run.told = _told_reconciled(seen, total) | more | {"named": _named(database, seen)}
+        return seen
+
+    found = left = look()
+    repaired = 0
+    if repair is not None and found.differences and not run.stop.is_set():
+        must_not_be_paused(database, destination.name)
+        filters = Filters(only=Only.DIFFERING, organization=organization)
+        repaired = resync(
+            database, destination, filters, repair, actor=actor, now=now, stop=run.stop,
+            found=None if found.more else found,
+        ).taken  # fmt: skip
+        left = look(repaired=repaired)
+    if organization is None and not run.stop.is_set():  # half a look finds nothing out
+        _note(database, left)
+    return Compared(found, left, repaired)
+
+
+def bring(
+    database: Database, destination: Destination, filters: Filters, rules: Rules, run: Noted, *, actor: str, now: int,
+    resume: str | None = None, budget: int | None = None, progress: Callable[[Resynced], None] = lambda _: None,
+) -> Resynced:  # fmt: skip
+    """Bring the entries that match again, or go on with an earlier resync. Raises as `sync.resync.resync` does."""
+
+    def tell(so_far: Resynced) -> None:
+        run.told = _told_resynced(so_far)
+        progress(so_far)
+
+    done = resync(
+        database, destination, filters, rules, actor=actor, now=now, stop=run.stop, resume=resume, budget=budget,
+        progress=tell,
+    )  # fmt: skip
+    run.told = _told_resynced(done)
+    if done.stopped:  # at the end of its budget, too: it can be gone on with
+        run.stop.set()
+    return done
+
+
+def must_not_be_paused(database: Database, name: str) -> None:
+    """Raise SuspendedError for a destination that a person paused."""
+    with database.read() as tx:
+        paused = any(known.name == name and known.state is State.PAUSED for known in standings(tx))
+    if paused:
+        raise SuspendedError("paused", f"paused by a person: run `assent destination resume {name}` first")
+
+
+def _expected(database: Database, destination: Destination, organization: str | None) -> int:
+    """Return how many entries a destination should hold, about."""
+    with database.read() as tx:
+        shares = [one for one in owed_everywhere(tx, destination) if organization in (None, one.organization)]
+        asides = receipts.asides(tx, destination=destination.name, limit=10_000)
+        refused = sum(one.state != "waiting" for one in asides)
+    return max(0, sum(cursor for share in shares for cursor, _ in share.lanes.values()) - refused)
+
+
+def _note(database: Database, found: Reconciled) -> None:
+    """Keep what a whole comparison of a destination found."""
+    differing = len(found.differences) + found.more
+    counts = {problem.value: found.count(problem) for problem in Problem}
+    told = ", ".join(f"{count:,} {kind}" for kind, count in sorted(counts.items()) if count)
+    with database.write() as tx:
+        findings.note(tx, findings.RECONCILE, found.name, database_now(tx), differing, told or None)
+
+
+def _named(database: Database, found: Reconciled) -> list[list[str]]:
+    """Return some of the differences by their entries' ids; what is missing there is named by the ledger."""
+    told = []
+    with database.read() as tx:
+        for one in found.differences[:_NAMED]:
+            entry = one.entry
+            if entry is None and one.problem is Problem.MISSING:
+                entry = next((each.id for each in read_positions(tx, one.organization, one.lane, [one.pos])), None)
+            told.append([one.problem.value, entry or one.remote_id or str(one.pos)])
+    return told
+
+
+def _told_reconciled(found: Reconciled, total: int) -> dict[str, Any]:
+    """Return what a run's record holds of a reconciliation, finished or not."""
+    return {
+        "seen": found.checked, "total": max(total, found.checked), "held": found.held,
+        "differences": len(found.differences) + found.more,
+        "counts": {problem.value: found.count(problem) for problem in Problem},
+    }  # fmt: skip
+
+
+def _told_resynced(done: Resynced) -> dict[str, Any]:
+    return {
+        "seen": done.seen, "total": done.total, "matched": done.matched, "taken": done.taken,
+        "refused": done.refused, "set_aside": done.set_aside, "calls": done.calls, "run": done.run,
+    }  # fmt: skip
