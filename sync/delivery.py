@@ -279,7 +279,7 @@ class _Delivery:
             except (TransientError, SuspendedError) as error:
                 answer.set_exception(error)
                 break
-            if self._careful or self._capacity.ordered or len(answer.result()) < len(batch.entries):
+            if self._capacity.ordered or len(answer.result()) < len(batch.entries):
                 break
             if lane.ahead - lane.cursor >= _SETTLED or time.monotonic() >= until:
                 break
@@ -299,10 +299,14 @@ class _Delivery:
         # Where a repeat leaves a second file behind (an archive), nothing is brought again only to see.
         if self._capacity.ordered or not (self._careful or batch.late):
             return self._push_plainly(batch)
-        lane = next(lane for lane in self._lanes if lane.name == batch.lane)
+        return pushing.push_around(self._push_plainly, batch, lambda: self._before(batch))
+
+    def _before(self, batch: Batch) -> Entry | None:
+        """Return the last entry of a batch's lane that was settled."""
+        at = next(lane.cursor for lane in self._lanes if lane.name == batch.lane) - 1
         with self._database.single() as tx:
-            before = read_lane(tx, batch.organization, batch.lane, lane.cursor - 1, 1) if lane.cursor else []
-        return pushing.push_around(self._push_plainly, batch, before[0] if before else None)
+            found = read_lane(tx, batch.organization, batch.lane, at, 1)
+        return found[0] if found else None
 
     def _push_plainly(self, batch: Batch) -> Sequence[Outcome]:
         return pushing.push(self._connector, self._destination.name, batch)

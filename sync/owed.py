@@ -28,6 +28,8 @@ class Owed:
     organization: str
     #: By lane: (cursor, size).
     lanes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    #: By lane that is owed something, where it was asked for: when the oldest of it was recorded, microseconds.
+    oldest: dict[str, int] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -44,29 +46,35 @@ def owed(tx: Connection, destination: Destination, organization: str) -> Owed:
     })  # fmt: skip
 
 
-def owed_everywhere(tx: Connection, destination: Destination) -> list[Owed]:
-    """Return what a destination is owed of each ledger that it takes, sorted by organization, in one query."""
-    lanes = [lane.value for lane in destination.lanes]
-    columns = ", ".join(f"{_cursor(lane)}, {_size(lane)}" for lane in lanes)
-    rows = fetch(tx, f"SELECT l.organization, {columns} FROM ledger l ORDER BY 1", [destination.name] * len(lanes))
+def owed_everywhere(tx: Connection, destination: Destination, *, oldest: bool = False) -> list[Owed]:
+    """Return what a destination is owed of each ledger that it takes, sorted by organization, in one query.
+
+    With `oldest` also since when: that reads an entry of each lane that is owed something.
+    """
+    lanes, every = [lane.value for lane in destination.lanes], 3 if oldest else 2
+    columns = ", ".join(
+        f"{_cursor(lane)}, {_size(lane)}" + (f", {_recorded(lane)}" if oldest else "") for lane in lanes
+    )
+    names = [destination.name] * len(lanes) * (every - 1)
+    rows = fetch(tx, f"SELECT l.organization, {columns} FROM ledger l ORDER BY 1", names)
     return [
-        Owed(row[0], {lane: (row[1 + 2 * at], row[2 + 2 * at]) for at, lane in enumerate(lanes)})
+        Owed(
+            row[0],
+            {lane: (row[at], row[at + 1]) for at, lane in zip(range(1, len(row), every), lanes, strict=True)},
+            {lane: row[at] for at, lane in zip(range(3, len(row), 3), lanes, strict=True) if row[at] is not None}
+            if oldest else {},
+        )
         for row in rows if destination.takes(row[0])
     ]  # fmt: skip
 
 
-def oldest_owed(tx: Connection, destination: Destination) -> dict[str, int]:
-    """Return by lane when the oldest entry that a destination is owed was recorded, microseconds; in one query."""
-    lanes = [lane.value for lane in destination.lanes]
-    # Where nothing is owed there is no entry at the cursor.
-    columns = ", ".join(
-        f"(SELECT e.recorded_at FROM entry e WHERE e.organization = l.organization AND e.lane = '{lane}'"
-        f" AND e.pos = {_cursor(lane)})" for lane in lanes
-    )  # fmt: skip
-    rows = fetch(tx, f"SELECT l.organization, {columns} FROM ledger l", [destination.name] * len(lanes))
-    taken = [row for row in rows if destination.takes(row[0])]
-    times = {lane: [row[at] for row in taken if row[at] is not None] for at, lane in enumerate(lanes, 1)}
-    return {lane: min(some) for lane, some in times.items() if some}
+def oldest_owed(shares: Sequence[Owed]) -> dict[str, int]:
+    """Return by lane when the oldest entry of all that is owed was recorded, microseconds."""
+    found: dict[str, int] = {}
+    for share in shares:
+        for lane, at in share.oldest.items():
+            found[lane] = min(at, found.get(lane, at))
+    return found
 
 
 def with_work(tx: Connection, destination: Destination, names: Collection[str] | None = None) -> list[str]:
@@ -131,6 +139,12 @@ def _cursor(lane: str) -> str:
 def _size(lane: str) -> str:
     newest = "FROM head h WHERE h.organization = l.organization ORDER BY h.size DESC LIMIT 1"
     return f"coalesce((SELECT h.{lane} {newest}), 0)"
+
+
+def _recorded(lane: str) -> str:
+    # Where nothing is owed there is no entry at the cursor.
+    at = f"e.organization = l.organization AND e.lane = '{lane}' AND e.pos = {_cursor(lane)}"
+    return f"(SELECT e.recorded_at FROM entry e WHERE {at})"
 
 
 def _behind(lanes: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from sync.port import Batch, Connector, Delay, Outcome, Refusal, SuspendedError,
 log = structlog.get_logger()
 
 Push = Callable[[Batch], Sequence[Outcome]]
+Before = Callable[[], Entry | None]
 
 
 def push(connector: Connector, name: str, batch: Batch) -> Sequence[Outcome]:
@@ -42,10 +43,10 @@ def push(connector: Connector, name: str, batch: Batch) -> Sequence[Outcome]:
     return outcomes
 
 
-def push_around(push: Push, batch: Batch, before: Entry | None) -> Sequence[Outcome]:
+def push_around(push: Push, batch: Batch, before: Before) -> Sequence[Outcome]:
     """Push a batch that may hold an entry at which the destination fails: such a one is delayed, the others taken.
 
-    `before` is an entry that the destination took earlier; it is brought again where nothing else can show that the
+    `before` finds an entry that the destination took earlier; it is brought again where nothing else can show that the
     destination is there, so this is only for connectors that keep one copy of a repeat. A shorter answer leaves the
     rest owed. Raises TransientError where the destination takes nothing at all, and SuspendedError.
     """
@@ -64,10 +65,11 @@ def push_around(push: Push, batch: Batch, before: Entry | None) -> Sequence[Outc
     return outcomes
 
 
-def _witness(push: Push, batch: Batch, before: Entry | None) -> Batch | None:
+def _witness(push: Push, batch: Batch, before: Before) -> Batch | None:
     """Return an entry that the destination takes at this moment, or None: then it is away."""
+    earlier = before()
     others = [batch.entries[0], batch.entries[-1]] if len(batch.entries) > 1 else []
-    for entry in [*others, *([before] if before is not None else [])]:
+    for entry in [*others, *([earlier] if earlier is not None else [])]:
         alone = Batch(batch.organization, batch.lane, [entry], late=True)
         try:
             if push(alone):

@@ -64,7 +64,8 @@ def lanes_of(database: Database, destinations: Sequence[Destination]) -> list[tu
     told = []
     with database.read() as tx:
         for destination in destinations:
-            shares, oldest = owed_everywhere(tx, destination), oldest_owed(tx, destination)
+            shares = owed_everywhere(tx, destination, oldest=True)
+            oldest = oldest_owed(shares)
             for lane in destination.lanes:
                 behind = sum(size - cursor for cursor, size in (share.lanes[lane] for share in shares))
                 times = [oldest[lane]] if lane in oldest else []
@@ -83,7 +84,7 @@ def _ledgers(tx: Connection) -> list[dict[str, Any]]:
 
 
 def _row(tx: Connection, destination: Destination, standing: Standing | None) -> dict[str, Any]:
-    shares = owed_everywhere(tx, destination)
+    shares = owed_everywhere(tx, destination, oldest=True)
     behind = sum(share.count for share in shares)
     asides = aside_counts(tx, destination.name)
     away = run(
@@ -98,7 +99,7 @@ def _row(tx: Connection, destination: Destination, standing: Standing | None) ->
         "name": destination.name,
         "state": state,
         "owed": behind,
-        "oldest_owed_seconds": _age(tx, oldest_owed(tx, destination).values()),
+        "oldest_owed_seconds": _age(tx, oldest_owed(shares).values()),
         "rate": _rate(tx, destination),
         "delivered": settled - sum(asides.values()),
         "set_aside": asides.get("waiting", 0),
