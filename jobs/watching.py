@@ -35,9 +35,11 @@ _PATIENCE = 10.0
 #: Alarms that ended longer ago than this are told to nobody any more: a channel was away all the time.
 _TELL_DAYS = 7
 
+#: Of each look: the alarm's kind, what is wrong, and what to do; `{0}` is what was looked at.
 _DIFFERS = {
     findings.RECONCILE: (
         "drift",
+        "{0} differs",
         (
             "run `assent reconcile --destination {0}` to see which, and `--repair` to bring them again; what is "
             "`extra` or `duplicate` there, a person must look at"
@@ -45,9 +47,19 @@ _DIFFERS = {
     ),
     findings.VERIFY: (
         "tamper",
+        "{0} differs",
         "run `assent verify --ledger`; keep the database as it is, and find out who changed it before anything else",
     ),
-    findings.RESTORE: ("restore", "run `assent db restore --compare`: nothing is taken or delivered until then"),
+    findings.RESTORE: (
+        "restore",
+        "{0} differs",
+        "run `assent db restore --compare`: nothing is taken or delivered until then",
+    ),
+    findings.STATEMENT: (
+        "statement",
+        "{0} can't be told how far it is",
+        "mend what is named there: until then nobody sees in {0} whether it holds all. Entries go on arriving",
+    ),
 }
 
 
@@ -211,8 +223,8 @@ def _refused(tx: Connection, destinations: Sequence[Destination]) -> Iterator[Tr
 def _differing(tx: Connection) -> Iterator[Trouble]:
     for one in findings.findings(tx):
         if one.differing:
-            kind, advice = _DIFFERS[one.look]
-            what = f"{one.subject} differs: {one.told}" if one.told else f"{one.subject} differs"
+            kind, wrong, advice = _DIFFERS[one.look]
+            what = wrong.format(one.subject) + (f": {one.told}" if one.told else "")
             yield Trouble(kind, one.subject, what, advice.format(one.subject), {"differing": one.differing})
 
 

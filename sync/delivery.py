@@ -25,7 +25,17 @@ from sync.destinations import Destination, suspend
 from sync.late import END, START, Place, try_again
 from sync.leases import Keeper, Lease
 from sync.owed import unclosed
-from sync.port import Batch, Delay, Outcome, Receipt, Refusal, Statement, SuspendedError, TransientError
+from sync.port import (
+    Batch,
+    Delay,
+    Outcome,
+    Receipt,
+    Refusal,
+    Statement,
+    StatementRefusedError,
+    SuspendedError,
+    TransientError,
+)
 from sync.settling import Refusals, Settling, are_receipts
 
 log = structlog.get_logger()
@@ -351,8 +361,12 @@ class _Delivery:
         lanes = {lane.name: (head.lanes[lane.name], lane.cursor) for lane in self._lanes}
         checkpoint = signed.facts()["checkpoint"] if signed is not None else None
         statement = Statement(organization, head.size, head.root, lanes, head.recorded_at, checkpoint)
-        self._connector.close(statement)
-        self._settling.note_closed(max(now, newest))
+        refused = None
+        try:
+            self._connector.close(statement)
+        except StatementRefusedError as error:
+            refused = error
+        self._settling.note_closed(max(now, newest), refused)
 
     def _must_end(self) -> bool:
         if self._lost.is_set():

@@ -1,6 +1,7 @@
 """Findings: what the last look at a destination or a ledger found, kept until another look finds it well.
 
-A look is a reconciliation, a verification, or what a restored backup still has to be compared with.
+A look is a reconciliation, a verification, what a restored backup still has to be compared with, or whether a
+destination lets itself be told how far it is.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from consent.database import metadata, run, upsert
 finding_table = Table(
     "finding",
     metadata,
-    # reconcile, verify or restore; and of which destination or ledger.
+    # reconcile, verify, restore or statement; and of which destination or ledger.
     Column("look", String(16), primary_key=True),
     Column("subject", String(64), primary_key=True),
     # The database's clock, microseconds since 1970.
@@ -23,7 +24,7 @@ finding_table = Table(
     Column("told", String(1000), nullable=True),
 )
 
-RECONCILE, VERIFY, RESTORE = "reconcile", "verify", "restore"
+RECONCILE, VERIFY, RESTORE, STATEMENT = "reconcile", "verify", "restore", "statement"
 
 #: The subject of what is found of the database as a whole.
 DATABASE = "database"

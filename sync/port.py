@@ -63,6 +63,14 @@ class TransientError(Exception):
         self.code, self.advice, self.retry_after = code, advice, retry_after
 
 
+class StatementRefusedError(Exception):
+    """The destination won't be told how far it is. Entries go on: a STOP must not wait for that."""
+
+    def __init__(self, code: str, advice: str) -> None:
+        super().__init__(f"{code}: {advice}")
+        self.code, self.advice = code, advice
+
+
 class SuspendedError(Exception):
     """The destination refuses us (credentials, a missing object, a quota): it waits for a person or until `until`."""
 
@@ -160,7 +168,10 @@ class Connector(Protocol):
         ...
 
     def close(self, statement: Statement) -> None:
-        """Leave word of how far the ledger and this destination are; safe to repeat."""
+        """Leave word of how far the ledger and this destination are; safe to repeat.
+
+        Raises StatementRefusedError where that alone is refused.
+        """
         ...
 
     def shut(self) -> None:

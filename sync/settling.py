@@ -13,10 +13,11 @@ from sqlalchemy import Connection
 
 from consent.database import Database, run
 from consent.entry import Entry
-from sync import leases, outages, receipts
+from sync import findings, leases, outages, receipts
+from sync.clock import database_now
 from sync.late import aside
 from sync.leases import Lease
-from sync.port import Delay, Outcome, Receipt, Refusal, SuspendedError, TransientError
+from sync.port import Delay, Outcome, Receipt, Refusal, StatementRefusedError, SuspendedError, TransientError
 
 log = structlog.get_logger()
 
@@ -55,16 +56,27 @@ class Settling:
             count=len(outcomes), failed=len(failed), seconds=round(time.monotonic() - started, 4),
         )  # fmt: skip
 
-    def note_closed(self, at: int) -> None:
-        """Note up to when the destination was told how far it is, the database's microseconds; FencedError."""
+    def note_closed(self, at: int, refused: StatementRefusedError | None) -> None:
+        """Note up to when the destination was told how far it is, the database's microseconds; FencedError.
+
+        Where that was `refused`, people are told; it is tried again when more was settled, or after a day.
+        """
+        name = self._lease.destination
         with self._database.write(durable=False) as tx:  # it may be told again
             leases.fence(tx, self._lease)
             run(
                 tx,
                 "UPDATE lease SET closed_at = ? WHERE organization = ? AND destination = ?",
-                [at, self._lease.organization, self._lease.destination],
+                [at, self._lease.organization, name],
             )
+            if refused is None:
+                findings.forget(tx, findings.STATEMENT, name)
+            else:
+                told = f"{refused.code}: {refused.advice}"[:1000]
+                findings.note(tx, findings.STATEMENT, name, database_now(tx), 1, told)
             ended = self._note_back(tx)
+        if refused is not None:
+            log.warning("statement.refused", destination=name, code=refused.code, advice=refused.advice)
         self._tell_back(ended)
 
     def note_away(self, error: TransientError, *, after_some: bool) -> None:

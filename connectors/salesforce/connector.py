@@ -30,6 +30,7 @@ from sync.port import (
     Receipt,
     Refusal,
     Statement,
+    StatementRefusedError,
     SuspendedError,
     TransientError,
 )
@@ -44,6 +45,11 @@ _ROUNDS = (0.2, 1.0)
 #: Makes a receipt of a pair: what `Receipt._make` does, without a step in Python.
 _receipt = partial(new, Receipt)
 _SUSPENDING = frozenset({Ending.SUSPENDED, Ending.QUOTA, Ending.EXPIRED})
+#: What is said of one object alone, though of a whole call.
+_OF_AN_OBJECT = frozenset({
+    "INSUFFICIENT_ACCESS", "INSUFFICIENT_ACCESS_OR_READONLY", "INVALID_FIELD", "INVALID_FIELD_FOR_INSERT_UPDATE",
+    "INVALID_TYPE", "NOT_FOUND",
+})  # fmt: skip
 _MOMENTARY = frozenset({Ending.AGAIN, Ending.LOCKED, Ending.TRANSIENT})
 
 
@@ -94,19 +100,21 @@ class SalesforceConnector:
         records = [orjson.dumps(record) for record in run_records(statement)]
         if not records:
             return
-        trouble: Exception | None = None
         try:
             answers = self._client.upsert(RUN_OBJECT, RUN_KEY, records)
         except RejectedError as error:
-            trouble = suspension(error.fault)
-        else:
-            fault = next((answer for answer in answers if isinstance(answer, Fault)), None)
-            if fault is not None and fault.ending in _MOMENTARY:
-                trouble = TransientError(fault.code, fault.advice)
-            elif fault is not None:
-                trouble = suspension(fault)
-        if trouble is not None:
-            raise trouble
+            answers = [error.fault]
+        except SuspendedError as error:
+            if error.code not in _OF_AN_OBJECT:
+                raise
+            answers = [Fault(Ending.SUSPENDED, error.code, error.advice)]
+        fault = next((answer for answer in answers if isinstance(answer, Fault)), None)
+        if fault is None:
+            return
+        if fault.ending in _MOMENTARY:
+            raise TransientError(fault.code, fault.advice)
+        # What is wrong with this object, or with our rights to it, says nothing of the entries'.
+        raise StatementRefusedError(fault.code, fault.advice.replace("Assent Entry", "Assent Sync Run"))
 
     def shut(self) -> None:
         """Let go of connections."""

@@ -15,6 +15,7 @@ from jobs.chores import compare_all, verify_all
 from jobs.exits import Problem
 from jobs.settings import load_settings
 from jobs.watching import Watch
+from sync import findings
 from sync.alarms import newest_alarms
 from sync.choosing import Filters, Only
 from sync.destinations import register, suspend, wake_suspended
@@ -242,6 +243,22 @@ def test_drift_and_tampering_are_told_and_are_over_when_another_look_finds_all_w
     with database.read() as tx:
         runs = [(run.actor, run.work, run.state, run.told["differences"]) for run in list_runs(tx)]
     assert runs == [("schedule", "reconcile", "done", 0), ("schedule", "reconcile", "done", 1)]
+
+
+def test_a_destination_that_refuses_to_be_told_how_far_it_is_is_told_of_with_its_words(
+    installed, database, hook, smtp
+):
+    with database.write() as tx:
+        findings.note(tx, findings.STATEMENT, "memory", 1, 1, "REQUIRED_FIELD_MISSING: Undo it in Setup")
+    installed.watch()()
+    with database.write() as tx:
+        findings.forget(tx, findings.STATEMENT, "memory")
+    installed.watch()()
+
+    assert hook.told == [("alert.started", "statement", "memory"), ("alert.ended", "statement", "memory")]
+    assert smtp.mails[0]["Subject"] == (
+        "Assent: memory can't be told how far it is: REQUIRED_FIELD_MISSING: Undo it in Setup"
+    )
 
 
 def change(database, body):

@@ -7,7 +7,7 @@ import traceback
 import pytest
 
 from connectors.salesforce.token import _documented_audience
-from sync.port import Delay, Receipt, Refusal, Statement, SuspendedError, TransientError
+from sync.port import Delay, Receipt, Refusal, Statement, StatementRefusedError, SuspendedError, TransientError
 
 OBJECT = "Assent_Entry__c"
 NASTY = [
@@ -491,5 +491,9 @@ def test_a_close_that_fails_says_how(org, salesforce):
         salesforce.close(statement)
 
     org.arm(row={"statusCode": "INSUFFICIENT_ACCESS_OR_READONLY", "message": "insufficient access rights"})
+    with pytest.raises(StatementRefusedError, match="Assent Integration"):
+        salesforce.close(statement)
+
+    org.arm(route="collections", status=403, errorCode="API_CURRENTLY_DISABLED", message="API is not enabled")
     with pytest.raises(SuspendedError):
         salesforce.close(statement)
