@@ -245,9 +245,7 @@ def test_drift_and_tampering_are_told_and_are_over_when_another_look_finds_all_w
     assert runs == [("schedule", "reconcile", "done", 0), ("schedule", "reconcile", "done", 1)]
 
 
-def test_a_destination_that_refuses_to_be_told_how_far_it_is_is_told_of_with_its_words(
-    installed, database, hook, smtp
-):
+def test_a_destination_that_refuses_to_be_told_how_far_it_is_is_told_of_with_its_words(installed, database, hook, smtp):
     with database.write() as tx:
         findings.note(tx, findings.STATEMENT, "memory", 1, 1, "REQUIRED_FIELD_MISSING: Undo it in Setup")
     installed.watch()()
