@@ -1,5 +1,6 @@
 """The composition root: settings in, the parts of one process out, put together and taken apart in order."""
 
+import gc
 import hashlib
 import os
 import socket
@@ -197,6 +198,7 @@ def assembled(config: Path | None = None, *, schema: bool = True, only_reads: bo
     one's comparison.
     """
     parts = Parts(load_settings(config))
+    collect_seldom()
     try:
         if schema:
             require(parts.database)
@@ -205,6 +207,15 @@ def assembled(config: Path | None = None, *, schema: bool = True, only_reads: bo
         yield parts
     finally:
         parts.close()
+
+
+def collect_seldom() -> None:
+    """Have the garbage collector look for cycles after 20,000 new objects instead of 700.
+
+    Entries are alive by the thousand while they are delivered, and are no cycles: looking at each of them once or
+    twice took 4 µs an entry.
+    """
+    gc.set_threshold(20_000)
 
 
 def host_actor() -> str:

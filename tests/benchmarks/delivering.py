@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from connectors.salesforce.connector import SalesforceConnector
 from consent.database import open_database
 from consent.kinds import Lane
 from consent.ledger import ledgers
+from jobs.build import collect_seldom
 from sync.delivery import Rules
 from sync.destinations import Destination
 from sync.port import Batch, Outcome
@@ -30,12 +32,13 @@ _PARTS = 10
 
 
 class Watched(SalesforceConnector):
-    """A connector that notes when each tenth of a delivery was through, and the most memory until then."""
+    """A connector that notes when each tenth was through, the processor time, and the most memory until then."""
 
     def __init__(self, settings: SalesforceSettings, entries: int) -> None:
         super().__init__(settings)
         self._entries, self._taken, self._noting = entries, 0, threading.Lock()
         self.seconds: list[float] = [time.monotonic()]
+        self.processor: list[float] = [time.process_time()]
         self.kib: list[int] = [_most_kib()]
 
     def push(self, batch: Batch) -> Sequence[Outcome]:
@@ -45,6 +48,7 @@ class Watched(SalesforceConnector):
             self._taken += len(outcomes)
             if self._taken * _PARTS >= self._entries * len(self.kib):
                 self.seconds.append(time.monotonic())
+                self.processor.append(time.process_time())
                 self.kib.append(_most_kib())
         return outcomes
 
@@ -59,6 +63,7 @@ def settings_of(address: dict[str, Any]) -> SalesforceSettings:
 
 def main() -> None:
     """Deliver, and print one JSON object."""
+    collect_seldom()  # as a process at work does
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     url, entries, ready = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     database = open_database(url)
@@ -67,8 +72,12 @@ def main() -> None:
     connector = Watched(settings_of(json.loads(ready.read_text())), entries)
     synced = sync_now(database, [Destination("salesforce", connector, (Lane.CONSENT,), frozenset(names))], Rules())[0]
     connector.shut()
-    parts = [later - sooner for sooner, later in zip(connector.seconds, connector.seconds[1:], strict=False)]
-    print(json.dumps({"settled": synced.settled, "owed": synced.owed, "seconds": parts, "kib": connector.kib}))
+    told = {"settled": synced.settled, "owed": synced.owed, "kib": connector.kib}
+    print(json.dumps({**told, "seconds": _parts(connector.seconds), "processor": _parts(connector.processor)}))
+
+
+def _parts(noted: Sequence[float]) -> list[float]:
+    return [later - sooner for sooner, later in pairwise(noted)]
 
 
 def _most_kib() -> int:
