@@ -89,7 +89,7 @@ def large(store: Store, scale: Scale) -> Iterator[Result]:
         with undisturbed():
             sync_now(database, [to], Rules())
         seen = [(at, entries) for lane, at, entries in _of(to).pushed if lane == Lane.MESSAGES]
-        yield _even(f"delivery, {size}", _gaps([at for at, _ in seen], [entries for _, entries in seen]), "an entry")
+        yield _even(f"delivery, {size}", _stretches(seen), "an entry")
         found = reconcile(database, to)
         if not found.agrees:
             raise RuntimeError(f"what was delivered differs: {found.differences[:3]}")
@@ -122,8 +122,8 @@ def many(store: Store, scale: Scale) -> Iterator[Result]:
         yield _even(f"status, {size}", statuses[1:], "a ledger")
         with undisturbed():
             sync_now(database, [to], Rules())
-        pushed = _of(to).pushed
-        yield _even(f"delivery, {size}", _gaps([p[1] for p in pushed], [p[2] for p in pushed]), "an entry")
+        seen = [(at, entries) for _, at, entries in _of(to).pushed]
+        yield _even(f"delivery, {size}", _stretches(seen), "an entry")
         if not reconcile(database, to).agrees:
             raise RuntimeError("what was delivered differs")
         read = _of(to).read
@@ -222,6 +222,18 @@ def _behind(database: Database, store: Store, scale: Scale) -> Iterator[Result]:
         f"one entry of another ledger, {behind}", f"slowest of 5; a call takes {trip:g} s", "", max(other), "s",
         1 + trip, at_most=True,
     )  # fmt: skip
+
+
+def _stretches(pushes: Sequence[tuple[float, int]]) -> list[float]:
+    """Return the seconds an entry over stretches of pushes (moment, entries): a few are settled at one time."""
+    enough = sum(entries for _, entries in pushes) // _CHUNKS
+    costs, (since, brought) = [], pushes[0]
+    for at, entries in pushes[1:]:
+        if brought >= enough:
+            costs.append((at - since) / brought)
+            since, brought = at, 0
+        brought += entries
+    return costs
 
 
 def _gaps(moments: Sequence[float], entries: Sequence[int]) -> list[float]:
