@@ -18,6 +18,7 @@ from connectors.portal import migrate
 from connectors.portal.store import PortalStore
 from consent.database import open_database
 from jobs.api import Token, create_app
+from jobs.build import collect_seldom
 from jobs.http import http_server
 from jobs.web.receiver import receiver_router
 from sync.intake import Intake
@@ -51,6 +52,7 @@ def main() -> None:
     """Serve until SIGTERM."""
     what, database_url, secret, ready = sys.argv[1:]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    collect_seldom()  # as `assent serve` does
     app = _APPS[what](database_url, secret)
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
         draft = Path(ready).with_suffix(".new")
