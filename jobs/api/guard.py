@@ -3,6 +3,7 @@
 import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from consent.database import DatabaseError, explain
@@ -43,7 +44,10 @@ class Guard:
         except ProblemError as refusal:
             await problem(refusal)(scope, receive, send)
             return
-        await self._app(scope, self._limited(receive), send)
+        try:
+            await self._app(scope, self._limited(receive), send)
+        except ClientDisconnect:  # in the middle of a body: nothing was taken, and nobody is there to be told
+            log.info("request.cut")
 
     async def _identify(self, scope: Scope) -> None:
         bearer = next((value for name, value in scope["headers"] if name == b"authorization"), b"")

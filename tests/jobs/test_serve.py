@@ -3,7 +3,9 @@
 import json
 import signal
 import socket
+import time
 from contextlib import contextmanager
+from itertools import pairwise
 
 import pytest
 import requests
@@ -91,6 +93,62 @@ def test_a_body_has_no_limit_but_its_own_however_small_its_parts(acme, text):
         )
 
     assert answer.status_code == 200
+
+
+OFFERS = [
+    b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n",
+    b"Connection: close, Upgrade\r\nUpgrade: h2c\r\n",
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+]
+POST = f"POST /v1/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
+LAST = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+def test_a_request_that_offers_another_protocol_is_taken_with_its_body_and_as_one(acme, text):
+    body = json.dumps(text("STOP")).encode()
+    whole = b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+    chunked = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    hidden = b"Content-Length: %d\r\n\r\n%b" % (len(LAST), LAST)
+    with serving(acme, "--no-jobs") as (_, url):
+        for offer in OFFERS:
+            last = 0 if b"close" in offer else 1
+            for rest in (whole, chunked):
+                asked = POST + offer + rest + LAST
+                for cuts in ((), (90, 350), (len(POST + offer + rest) - len(body),)):
+                    answers = spoken(url, asked, cuts)
+                    assert answers.startswith(b"HTTP/1.1 200")
+                    assert (answers.count(b'"verdict"'), answers.count(b"alive")) == (1, last)
+            head = len(POST + offer + hidden) - len(LAST)
+            refused = spoken(url, POST + offer + hidden + LAST, [head])
+            assert refused.startswith(b"HTTP/1.1 400")
+            assert refused.count(b"alive") == last
+            tunnel = spoken(url, b"CONNECT /livez HTTP/1.1\r\nHost: x\r\n" + offer + b"\r\n")
+            assert tunnel.startswith(b"HTTP/1.1 400")
+
+
+def test_who_hangs_up_in_the_middle_of_a_body_leaves_a_line_in_the_log_and_nothing_else(acme, text):
+    body = json.dumps(text("STOP")).encode()
+    with serving(acme, "--no-jobs") as (running, url):
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as caller:
+            caller.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body[:-1])
+        told = lines_until(running, "request.cut")
+        running.send_signal(signal.SIGTERM)
+        rest = running.communicate(timeout=30)[1]
+
+    assert told["level"] == "info"
+    assert '"error"' not in rest
+    assert acme.run("export", "--format", "jsonl", "-o", "-", "--kind", "message").out == ""
+
+
+def spoken(url, asked, cuts=()):
+    """Return all that a server says to bytes that come in segments, cut at these places."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as caller:
+        for first, end in pairwise([0, *cuts, len(asked)]):
+            caller.sendall(asked[first:end])
+            time.sleep(0.05 if cuts else 0)
+        return b"".join(iter(lambda: caller.recv(65_536), b""))
 
 
 def test_a_fresh_server_lets_its_first_user_in_by_the_link_that_it_told(acme):
