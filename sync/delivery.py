@@ -286,7 +286,7 @@ class _Delivery:
             lane.pushes.append(_Push(batch.entries, answer))
             try:
                 answer.set_result(self._push(batch))
-            except (TransientError, SuspendedError) as error:
+            except Exception as error:  # of any kind: a push without an answer would be waited for without end
                 answer.set_exception(error)
                 break
             if self._capacity.ordered or len(answer.result()) < len(batch.entries):

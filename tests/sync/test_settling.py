@@ -1,10 +1,13 @@
 """Settling: receipts say what was answered, no more and no less, in as few rows as is safe."""
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
+from connectors.memory import MemoryConnector
 from consent.database import run
+from sync.delivery import End
 from sync.port import TransientError
-from tests.sync.sync_world import deliver_all, destination, ids, owed_to, promised, text
+from tests.sync.sync_world import deliver_all, destination, ids, owed_to, promised, text, work
 
 AWAY = TransientError("503", "The destination is away: wait.")
 
@@ -46,6 +49,29 @@ def test_what_was_answered_before_a_push_failed_counts(acme, intake, in_flight):
     assert max(last for lane, _, last in receipts(acme) if lane == "consent") == 19
     assert owed_to(acme, to) == len(ids(acme)) - len(promised(acme, to))
     assert promised(acme, to) <= set(to.connector.ids())
+
+
+def test_a_database_that_fails_while_the_destination_is_away_ends_the_tenure(acme, intake):
+    to = destination(batch=5, in_flight=1)
+    intake.take([text("Hi", contact=at) for at in range(10)])
+
+    class Away(MemoryConnector):
+        def push(self, batch):
+            with acme.write() as tx:
+                run(tx, "ALTER TABLE entry RENAME TO elsewhere")
+            raise AWAY
+
+    to.connector.fail_with(AWAY)
+    assert work(acme, to).end is End.AWAY  # the next tenure asks whether one entry makes it fail
+    to.connector.__class__ = Away
+    with pytest.raises(DBAPIError):
+        work(acme, to)
+    with acme.write() as tx:
+        run(tx, "ALTER TABLE elsewhere RENAME TO entry")
+    to.connector.__class__ = MemoryConnector
+
+    assert deliver_all(acme, to).owed == 0
+    assert promised(acme, to) == set(ids(acme))
 
 
 def receipts(database):
