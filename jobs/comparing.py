@@ -28,6 +28,8 @@ class Compared:
     found: Reconciled
     left: Reconciled
     repaired: int = 0
+    #: True where somebody ended it before all was read back.
+    stopped: bool = False
 
 
 def compare(
@@ -61,7 +63,7 @@ def compare(
         left = look(repaired=repaired)
     if organization is None and not run.stop.is_set():  # half a look finds nothing out
         _note(database, left)
-    return Compared(found, left, repaired)
+    return Compared(found, left, repaired, run.stop.is_set())
 
 
 def bring(

@@ -102,7 +102,7 @@ def noted(
 ) -> Iterator[Noted]:  # fmt: skip
     """Tell of a run from its begin to its end; an exception ends it as failed, with what to do, and goes on up.
 
-    `stop` ends it, and whatever else it is shared with; the run's own ends this one alone.
+    A signal's stops it. `stop` ends it, and whatever else it is shared with; the run's own ends this one alone.
     """
     outer, noted = stop or threading.Event(), Noted(name or secrets.token_hex(6), threading.Event())
     with database.write() as tx:
@@ -119,6 +119,9 @@ def noted(
     try:
         yield noted
         state = RunState.STOPPED if noted.stop.is_set() or outer.is_set() else RunState.DONE
+    except (KeyboardInterrupt, SystemExit):  # a command that a signal ended
+        state = RunState.STOPPED
+        raise
     except BaseException as error:
         noted.advice = _advice(error)
         raise

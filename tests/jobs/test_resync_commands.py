@@ -1,5 +1,7 @@
 """`resync`, `reconcile --repair` and `refused` as an operator uses them, killed in the middle and twice at once too."""
 
+import json
+import os
 import socket
 from contextlib import closing
 
@@ -10,9 +12,10 @@ from consent.database import open_database
 from consent.ledger import read_entry
 from jobs.build import host_actor
 from sync.receipts import SetAside, set_aside
-from sync.runs import list_runs
+from sync.runs import list_runs, stop_run
 from tests.jobs.test_commands import lines_of
 from tests.jobs.test_serve import serving
+from tests.sync.sync_world import wait_for
 
 PORTAL = """
 [destinations.portal]
@@ -99,6 +102,34 @@ def test_whatever_is_read_back_or_brought_again_stands_among_the_runs_with_what_
     assert (brought.state, brought.told["calls"]) == ("stopped", 1)
     assert brought.told["total"] == 2 + sum(map(len, delivered))
     assert (after.state, after.told["differences"]) == ("done", 0)
+
+
+def test_a_reconcile_that_is_stopped_in_the_middle_does_not_say_that_all_is_well(acme, delivered):
+    segment = acme.folder / "var/archive/acme/consent/000000000000.segment.jsonl"
+    held = segment.rename(acme.folder / "elsewhere")
+    os.mkfifo(segment)  # reading it back takes until somebody writes
+    database = open_database(f"sqlite:///{acme.folder}/var/assent.db")
+    running = acme.start("reconcile", "--json")
+    wait_for(lambda: [one for one in newest_runs(database) if one.state == "running"])
+    with database.write() as tx:
+        stop_run(tx, list_runs(tx)[0].id)
+    asked_at = newest_runs(database)[0].told_at
+    wait_for(lambda: newest_runs(database)[0].told_at > asked_at + 600_000)  # it has been told by then
+    with segment.open("wb") as slow:
+        slow.write(held.read_bytes())
+        held.rename(segment)  # it is looked at again
+    out, _ = running.communicate(timeout=60)
+    ended = newest_runs(database)[0]
+    database.dispose()
+
+    [archive] = json.loads(out)["destinations"]
+    assert (running.returncode, archive["stopped"], ended.state) == (3, True, "stopped")
+    assert archive["checked"] < sum(map(len, delivered))
+
+
+def newest_runs(database):
+    with database.read() as tx:
+        return list_runs(tx)
 
 
 WRONG = [

@@ -57,6 +57,18 @@ def test_a_run_is_stopped_with_all_that_it_belongs_to_and_never_stops_the_others
     assert ended == [RunState.STOPPED] * 3
 
 
+@pytest.mark.parametrize("signal", [KeyboardInterrupt(), SystemExit(143)], ids=["Ctrl-C", "SIGTERM"])
+def test_a_run_whose_command_a_signal_ends_was_stopped_and_has_not_failed(database, signal):
+    with (
+        pytest.raises(type(signal)),
+        noted(database, Work.RECONCILE, "archive", actor="usr-1") as at_work,
+    ):
+        raise signal
+
+    ended = look(database, at_work.id)
+    assert (ended.state, ended.advice) == (RunState.STOPPED, None)
+
+
 def test_a_run_that_fails_says_what_to_do(database):
     with (
         pytest.raises(TransientError),
