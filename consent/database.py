@@ -5,7 +5,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,7 +32,7 @@ _COPY_FROM = 8
 
 #: PostgreSQL ends a transaction of ours that has said nothing for so long: there is never a network call inside one.
 _IDLE_SECONDS = 10
-#: A connection that was at work so short a time ago, seconds, is not asked whether it is still there.
+#: A connection that was at work so short a time ago, seconds, is not asked whether it is still there: BEGIN will tell.
 _TRUSTED_SECONDS = 1.0
 #: What libpq does where the network says nothing: a dead server shows within half a minute (ms for tcp_user_timeout).
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
@@ -65,8 +65,8 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Read in one short transaction that sees one state of the database."""
-        with self._reader.connect() as connection:
-            yield connection
+        with _begun(self._reader) as tx:
+            yield tx
 
     @contextmanager
     def single(self) -> Iterator[Connection]:
@@ -83,8 +83,9 @@ class Database:
         """
         engine = self._durable_writer if durable else self._quick_writer
         if self.is_postgres:
-            with engine.begin() as tx:
+            with _begun(engine) as tx:
                 yield tx
+                tx.commit()
             return
         with self._writer, engine.connect() as tx, _synchronous(tx, durable), tx.begin():
             yield tx
@@ -107,6 +108,22 @@ _POSTGRES_BEGIN = (
     _POSTGRES_WRITE,
     f"{_POSTGRES_WRITE}; SET LOCAL synchronous_commit = off",
 )
+
+
+@contextmanager
+def _begun(engine: Engine) -> Iterator[Connection]:
+    """Begin a transaction, on another connection where the first turns out to have been cut: nothing is lost yet."""
+    with ExitStack() as stack:
+        tx = stack.enter_context(engine.connect())
+        try:
+            tx.begin()
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            tx.close()
+            tx = stack.enter_context(engine.connect())
+            tx.begin()
+        yield tx
 
 
 @contextmanager

@@ -85,7 +85,6 @@ def large(store: Store, scale: Scale) -> Iterator[Result]:
                 statuses.append(_status_seconds(database, [to]))
         yield _even(f"intake, {size}", taking, "an entry")
         yield _even(f"status, {size}", statuses, "a call")
-        most = _mib()
         with undisturbed():
             sync_now(database, [to], Rules())
         seen = [(at, entries) for lane, at, entries in _of(to).pushed if lane == Lane.MESSAGES]
@@ -95,8 +94,7 @@ def large(store: Store, scale: Scale) -> Iterator[Result]:
             raise RuntimeError(f"what was delivered differs: {found.differences[:3]}")
         seen = [(at, entries) for lane, at, entries in _of(to).read if lane == Lane.MESSAGES]
         yield _even(f"reconcile, {size}", _gaps([at for at, _ in seen], [entries for _, entries in seen]), "an entry")
-        grown = max(*memory, _mib()) - memory[_CHUNKS // 10]
-        yield Result(f"memory, {size}", f"{most:,.0f} MiB in all", "grown by", grown, "MiB", 32, at_most=True)
+        yield _memory(size, memory[_CHUNKS // 10 :])
         if database.is_postgres:
             yield _explained(database, to, size)
         yield _poisoned(database, size, scale.large // 20)
@@ -110,7 +108,7 @@ def many(store: Store, scale: Scale) -> Iterator[Result]:
     with store.fresh() as database:
         to = Destination("everything", Everything(Capacity(batch=200)), organizations=frozenset(names))
         register(database, [to])
-        taking, statuses, sizes = [], [], []
+        taking, statuses, sizes, memory = [], [], [], []
         per = max(1, scale.ledgers // 20)
         with undisturbed():
             for first in range(0, scale.ledgers, per):
@@ -118,6 +116,7 @@ def many(store: Store, scale: Scale) -> Iterator[Result]:
                 taking.append(_take_each(database, some))
                 sizes.append(first + len(some))
                 statuses.append(_status_seconds(database, [to]) / sizes[-1])
+                memory.append(_mib())
         yield _even(f"intake, {size}", taking, "an entry")
         yield _even(f"status, {size}", statuses[1:], "a ledger")
         with undisturbed():
@@ -128,6 +127,7 @@ def many(store: Store, scale: Scale) -> Iterator[Result]:
             raise RuntimeError("what was delivered differs")
         read = _of(to).read
         yield _even(f"reconcile, {size}", _gaps([one[1] for one in read], [1] * len(read)), "a reading")
+        yield _memory(size, memory[1:])
 
 
 def _take(database: Database, entries: int, chunk: int) -> float:
@@ -256,6 +256,12 @@ def _of(destination: Destination) -> Everything:
     if not isinstance(connector, Everything):
         raise TypeError("this destination notes nothing")
     return connector
+
+
+def _memory(size: str, before: Sequence[float]) -> Result:
+    """Say by how much memory grew from the first of these moments to the most at one of them or now."""
+    most = max(*before, _mib())
+    return Result(f"memory, {size}", f"{most:,.0f} MiB in all", "grown by", most - before[0], "MiB", 32, at_most=True)
 
 
 def _mib() -> float:

@@ -131,7 +131,7 @@ def test_backends_that_are_killed_at_any_moment_lose_no_answered_text_and_write_
 def test_a_receipt_whose_commit_was_cut_is_written_once(acme_url, cutter, open_databases, when):
     straight, through = open_databases(acme_url), open_databases(cutter.url(acme_url))
     Intake(straight).take([text("Hi", contact=at) for at in range(20)])
-    to = destination()
+    to = destination(ordered=True)  # each push has a receipt of its own
 
     class Cutting(MemoryConnector):
         """The commit after the third push is cut: that which would write its receipt."""

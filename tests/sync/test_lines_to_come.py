@@ -220,6 +220,7 @@ def test_an_upgrade_counts_what_was_said_before_it(tree, intake):
     with tree.write() as tx:
         run(tx, "DROP TABLE sub_organization_stop")
         run(tx, "DROP TABLE reassigned_number")
+        run(tx, "DROP INDEX entry_checkpoint_ix")
         run(tx, "UPDATE alembic_version SET version_num = '0007'")
 
     upgrade(tree)
