@@ -80,7 +80,6 @@ def test_a_head_that_never_ends_is_refused_before_it_fills_the_memory(acme, head
         fits = requests.get(f"{url}/livez", headers={"X-One": 60_000 * "x"}, timeout=20)
 
     assert refused.startswith(b"HTTP/1.1 400")
-    assert refused.endswith(b"The head of a request has at most 65536 bytes.")
     assert fits.status_code == 200
 
 
@@ -123,7 +122,7 @@ def test_a_request_that_offers_another_protocol_is_taken_with_its_body_and_as_on
             assert refused.startswith(b"HTTP/1.1 400")
             assert refused.count(b"alive") == last
             tunnel = spoken(url, b"CONNECT /livez HTTP/1.1\r\nHost: x\r\n" + offer + b"\r\n")
-            assert tunnel.startswith(b"HTTP/1.1 400")
+            assert tunnel.startswith(b"HTTP/1.1 405")
 
 
 def test_who_hangs_up_in_the_middle_of_a_body_leaves_a_line_in_the_log_and_nothing_else(acme, text):
