@@ -359,7 +359,7 @@ def test_a_run_is_cancelled_while_it_is_at_work_and_goes_on_later(portal, visit)
             wait_until_told(portal)
         gate.set()
 
-        expect(page.get_by_text("Stopped by a person")).to_be_visible()
+        expect(page.get_by_text("Stopped", exact=True)).to_be_visible()
     finally:
         gate.set()
         portal.archive.hang_on(None)

@@ -148,7 +148,7 @@ def said(one: Run) -> tuple[str, str]:
         case RunState.RUNNING:
             return ("Stopping…", "wait") if one.stopping else ("At work", "wait")
         case RunState.STOPPED:
-            return "Stopped" if one.asked.get("budget") else "Stopped by a person", "plain"
+            return "Stopped", "plain"
         case RunState.FAILED:
             return "Failed", "bad"
         case RunState.LOST:
