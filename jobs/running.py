@@ -42,7 +42,10 @@ class Runs:
             append(tx, SYSTEM, [Record(Kind.OPERATION, _now(), facts, {})], _now())
         return self._start(
             Work.RECONCILE, destination, organization, asked, actor,
-            lambda noted: self._reconcile(destination, organization, repair, actor, noted),
+            lambda run: compare(
+                self._database, destination, run, organization=organization, repair=self._rules if repair else None,
+                actor=actor, now=_now(),
+            ),
         )  # fmt: skip
 
     def resync(self, name: str, filters: Filters, *, actor: str, resume: str | None = None) -> str:
@@ -51,7 +54,9 @@ class Runs:
         asked = asdict(filters) | {"resume": resume}
         return self._start(
             Work.RESYNC, destination, filters.organization, asked, actor,
-            lambda noted: self._resync(destination, filters, actor, resume, noted),
+            lambda run: bring(
+                self._database, destination, filters, self._rules, run, actor=actor, now=_now(), resume=resume
+            ),
         )  # fmt: skip
 
     def foresee(self, name: str, filters: Filters, *, actor: str) -> Resynced:
@@ -74,7 +79,7 @@ class Runs:
 
     def _start(
         self, work: Work, destination: Destination, organization: str | None, asked: dict[str, Any], actor: str,
-        do: Callable[[Noted], None],
+        do: Callable[[Noted], object],
     ) -> str:  # fmt: skip
         stack, stop = contextlib.ExitStack(), threading.Event()
         told = stack.enter_context(
@@ -96,19 +101,6 @@ class Runs:
         self._at_work = [(one, ends) for one, ends in self._at_work if one.is_alive()] + [(thread, stop)]
         thread.start()
         return told.id
-
-    def _reconcile(
-        self, destination: Destination, organization: str | None, repair: bool, actor: str, noted: Noted
-    ) -> None:
-        compare(
-            self._database, destination, noted, organization=organization, repair=self._rules if repair else None,
-            actor=actor, now=_now(),
-        )  # fmt: skip
-
-    def _resync(
-        self, destination: Destination, filters: Filters, actor: str, resume: str | None, noted: Noted
-    ) -> None:  # fmt: skip
-        bring(self._database, destination, filters, self._rules, noted, actor=actor, now=_now(), resume=resume)
 
 
 def _now() -> int:
