@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from connectors.salesforce.client import RejectedError, SalesforceClient
-from connectors.salesforce.mapping import ENTRY_FIELDS, ENTRY_KEY, ENTRY_OBJECT, RUN_FIELDS, RUN_KEY, RUN_OBJECT, Field
+from connectors.salesforce.fields import ENTRY_FIELDS, ENTRY_KEY, ENTRY_OBJECT, RUN_FIELDS, RUN_KEY, RUN_OBJECT, Field
 from connectors.salesforce.normalize import FieldType
 from sync.port import Finding, SuspendedError, TransientError
 

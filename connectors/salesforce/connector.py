@@ -13,8 +13,9 @@ import structlog
 from connectors.salesforce.check import examine
 from connectors.salesforce.client import RejectedError, SalesforceClient, suspension
 from connectors.salesforce.errors import Ending, Fault
+from connectors.salesforce.fields import ENTRY_KEY, ENTRY_OBJECT, RUN_KEY, RUN_OBJECT
 from connectors.salesforce.gate import CALLS
-from connectors.salesforce.mapping import ENTRY_KEY, ENTRY_OBJECT, RUN_KEY, RUN_OBJECT, Row, row_of, run_records
+from connectors.salesforce.mapping import Row, row_of, run_records
 from connectors.salesforce.reading import read_lane_back
 from connectors.salesforce.settings import SalesforceSettings
 from consent.kinds import Lane

@@ -13,7 +13,8 @@ import structlog
 
 from connectors.salesforce.client import RejectedError, SalesforceClient, suspension
 from connectors.salesforce.errors import Fault
-from connectors.salesforce.mapping import ENTRY_KEY, ENTRY_OBJECT, SLOW_FIELDS, SWIFT_FIELDS, digest_of
+from connectors.salesforce.fields import ENTRY_KEY, ENTRY_OBJECT, SLOW_FIELDS, SWIFT_FIELDS
+from connectors.salesforce.mapping import digest_of
 from consent.canonical import parse_entry_id
 from sync.port import Held, SuspendedError, TransientError
 

@@ -16,7 +16,8 @@ import orjson
 import requests
 
 from connectors.salesforce.connector import SalesforceConnector
-from connectors.salesforce.mapping import ENTRY_KEY, ENTRY_OBJECT, row_of
+from connectors.salesforce.fields import ENTRY_KEY, ENTRY_OBJECT
+from connectors.salesforce.mapping import row_of
 from connectors.salesforce.standin.control import Control
 from consent.database import Database
 from consent.entry import Entry

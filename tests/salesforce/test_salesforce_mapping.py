@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.salesforce.mapping import ENTRY_FIELDS, FACT_FIELDS, PERSONAL_FIELDS, digest_of, row_of, run_records
+from connectors.salesforce.fields import ENTRY_FIELDS, FACT_FIELDS, PERSONAL_FIELDS
+from connectors.salesforce.mapping import digest_of, row_of, run_records
 from connectors.salesforce.normalize import FieldType, line, moment, normalized, paragraph, sendable
 from consent.entry import Record, leaf_of, seal
 from consent.kinds import Kind
@@ -130,6 +131,29 @@ def test_a_change_of_any_field_in_salesforce_changes_the_digest(field):
     row[field] = 8 if isinstance(row[field], float) else ("2027" + row[field][4:] if "_At" in field else "other")
 
     assert digest_of(row) != digest
+
+
+@given(
+    text=st.sampled_from(["Hi", "a|b", "100 %s", "é", "👋🏽", " a", "a ", "", '"', "\\", "\n", "\x7f", "\u2028", '"}'])
+    | st.text(max_size=20),
+    verdict=st.sampled_from(["x", "y" * 43, "z" * 42 + '"', "%s", 'text":{"commit":"' + "z" * 43 + '"}', 0]),
+    at=st.integers(10**13, 2**53 - 1),
+)
+def test_an_entry_like_many_others_has_the_record_that_it_would_have_alone(text, verdict, at):
+    values = {"contact": "+14045550123", "employee_name": "Ann Lee", "text": text}
+    body = {"before": "none", "sent_at": at, "verdict": verdict}
+    row_of(entry_of({**body, "sent_at": NOON}, {**values, "text": "one before"}))
+
+    remembered = row_of(entry_of(body, values))
+
+    # A second long text keeps an entry from having a form.
+    alone, digest = record_of(entry_of(body, {**values, "media": "m"}))
+    record = orjson.loads(remembered.json)
+    told_otherwise = {"Media__c", "Facts__c", "Leaf_Hash__c"}
+    assert {k: v for k, v in record.items() if k not in told_otherwise} == {
+        k: v for k, v in alone.items() if k not in told_otherwise
+    }
+    assert digest_of(read_back(record)) == remembered.digest != digest
 
 
 @given(

@@ -8,7 +8,7 @@ import pytest
 import simple_salesforce
 from lxml import etree
 
-from connectors.salesforce import mapping
+from connectors.salesforce import fields as table
 from connectors.salesforce.errors import Ending, understand
 from connectors.salesforce.normalize import FieldType
 
@@ -23,8 +23,8 @@ TYPES = {FieldType.LINE: "Text", FieldType.PARAGRAPH: "LongTextArea", FieldType.
 LINKS = {"Contact__c": "Contact", "Lead__c": "Lead"}
 FORMULAS = {"Asked_Sequence__c", "Settled_Sequence__c", "Owed__c"}
 OBJECTS = {
-    mapping.ENTRY_OBJECT: (mapping.ENTRY_FIELDS, mapping.ENTRY_KEY),
-    mapping.RUN_OBJECT: (mapping.RUN_FIELDS, mapping.RUN_KEY),
+    table.ENTRY_OBJECT: (table.ENTRY_FIELDS, table.ENTRY_KEY),
+    table.RUN_OBJECT: (table.RUN_FIELDS, table.RUN_KEY),
 }
 
 
@@ -98,7 +98,7 @@ def test_the_external_id_is_unique_case_sensitive_and_the_only_required_field(fi
 
 def test_an_entry_can_be_linked_to_a_contact_and_a_lead_and_outlives_both(fields):
     for name, to in LINKS.items():
-        root = fields[mapping.ENTRY_OBJECT][name]
+        root = fields[table.ENTRY_OBJECT][name]
         assert [text(root, each) for each in ("type", "referenceTo", "relationshipName", "deleteConstraint")] == [
             "Lookup", to, "Assent_Entries", "SetNull",
         ]  # fmt: skip
@@ -127,8 +127,8 @@ def test_names_and_labels_fit_what_salesforce_allows(path):
 
 
 def test_a_changed_record_is_refused_and_the_same_one_passes_by_the_rules(fields):
-    rules = {text(root, "fullName"): root for root in roots(f"objects/{mapping.ENTRY_OBJECT}/validationRules/*.xml")}
-    own = fields[mapping.ENTRY_OBJECT]
+    rules = {text(root, "fullName"): root for root in roots(f"objects/{table.ENTRY_OBJECT}/validationRules/*.xml")}
+    own = fields[table.ENTRY_OBJECT]
     unprotectable = {name for name, root in own.items() if text(root, "type") == "LongTextArea"} | {"Portal_Link__c"}
     unprotectable |= LINKS.keys() | FORMULAS  # a link is no part of the entry, and a formula follows by itself
 

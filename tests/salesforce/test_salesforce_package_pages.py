@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from connectors.salesforce import mapping
+from connectors.salesforce import fields as table
 
 SOURCE = Path(str(files("connectors.salesforce") / "package" / "force-app" / "main" / "default"))
 METADATA = "http://soap.sforce.com/2006/04/metadata"
-KEYS = {mapping.ENTRY_OBJECT: mapping.ENTRY_KEY, mapping.RUN_OBJECT: mapping.RUN_KEY}
+KEYS = {table.ENTRY_OBJECT: table.ENTRY_KEY, table.RUN_OBJECT: table.RUN_KEY}
 FORMULAS = {"Asked_Sequence__c", "Settled_Sequence__c", "Owed__c"}
 LINKS = {"Contact__c", "Lead__c"}
 # Standard ones of every custom object, as each kind of file calls them.
@@ -111,9 +111,9 @@ def test_the_report_type_offers_every_field(fields):
 
     offered = texts(root, "sections/columns/field")
 
-    assert text(root, "baseObject") == mapping.ENTRY_OBJECT
-    assert set(texts(root, "sections/columns/table")) == {mapping.ENTRY_OBJECT}
-    assert fields[mapping.ENTRY_OBJECT] <= set(offered) <= fields[mapping.ENTRY_OBJECT] | STANDARD
+    assert text(root, "baseObject") == table.ENTRY_OBJECT
+    assert set(texts(root, "sections/columns/table")) == {table.ENTRY_OBJECT}
+    assert fields[table.ENTRY_OBJECT] <= set(offered) <= fields[table.ENTRY_OBJECT] | STANDARD
     assert len(set(offered)) == len(offered)
 
 
@@ -124,7 +124,7 @@ REPORTS = sorted(SOURCE.glob("reports/Assent/*.report-meta.xml"))
 def test_a_report_names_only_what_its_type_offers(path):
     root = etree.parse(path).getroot()
     (kind,) = every("reportTypes/Assent_Entries.reportType-meta.xml").values()
-    offered = {f"{mapping.ENTRY_OBJECT}${field}" for field in texts(kind, "sections/columns/field")}
+    offered = {f"{table.ENTRY_OBJECT}${field}" for field in texts(kind, "sections/columns/field")}
     formulas = set(texts(root, "aggregates/developerName"))
 
     named = [
@@ -140,7 +140,7 @@ def test_a_report_names_only_what_its_type_offers(path):
     assert set(texts(root, "groupingsDown/sortByName")) <= formulas
     for formula in texts(root, "aggregates/calculatedFormula"):
         summed = set(re.findall(r"Assent_Entry__c\.(\w+):MAX", formula))
-        assert {f"{mapping.ENTRY_OBJECT}${field}" for field in summed} <= set(texts(root, "columns/field"))
+        assert {f"{table.ENTRY_OBJECT}${field}" for field in summed} <= set(texts(root, "columns/field"))
     assert len(text(root, "name")) <= 40
     assert len(text(root, "description")) <= 255
 
