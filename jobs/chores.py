@@ -9,14 +9,13 @@ import structlog
 
 from consent.database import Database, run
 from jobs.build import Parts, host_actor
-from jobs.comparing import compare
+from jobs.comparing import compare, noted_compare
 from jobs.exits import Problem
 from jobs.scheduler import Job
 from sync import alarms, findings
 from sync.clock import database_now
 from sync.destinations import Destination
 from sync.port import SuspendedError, TransientError
-from sync.runs import Work, noted
 
 log = structlog.get_logger()
 
@@ -52,7 +51,9 @@ def compare_all(database: Database, destinations: Sequence[Destination], stop: t
         if stop.is_set():
             return
         try:
-            with noted(database, Work.RECONCILE, destination.name, actor=_CLOCK, stop=stop) as told:
+            with noted_compare(
+                database, destination.name, organization=None, repair=False, actor=_CLOCK, stop=stop
+            ) as told:  # fmt: skip
                 compare(database, destination, told, actor=_CLOCK, now=_now())
         except (TransientError, SuspendedError) as error:
             log.warning("reconcile.unreachable", destination=destination.name, code=error.code, advice=error.advice)

@@ -1,7 +1,9 @@
 """Reading back and bringing again, told of as runs: for the portal, the command line and the clock alike."""
 
+import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from consent.database import Database
@@ -15,7 +17,7 @@ from sync.owed import owed_everywhere
 from sync.port import SuspendedError
 from sync.reconcile import Problem, Reconciled, reconcile
 from sync.resync import Resynced, resync
-from sync.runs import Noted
+from sync.runs import Noted, Work, noted
 
 #: Differences that are kept by name in a run's record.
 _NAMED = 50
@@ -30,6 +32,23 @@ class Compared:
     repaired: int = 0
     #: True where somebody ended it before all was read back.
     stopped: bool = False
+
+
+def noted_compare(
+    database: Database, name: str, *, organization: str | None, repair: bool, actor: str, stop: threading.Event
+) -> AbstractContextManager[Noted]:
+    """Tell of a comparison of a destination as a run with what was asked, as `sync.runs.noted` does."""
+    asked = {"repair": repair}
+    return noted(database, Work.RECONCILE, name, actor=actor, organization=organization, asked=asked, stop=stop)
+
+
+def noted_bring(
+    database: Database, name: str, filters: Filters, *, resume: str | None = None, budget: int | None = None,
+    actor: str, stop: threading.Event,
+) -> AbstractContextManager[Noted]:  # fmt: skip
+    """Tell of what is brought to a destination again as a run with what was asked, as `sync.runs.noted` does."""
+    asked = asdict(filters) | {"resume": resume, "budget": budget}
+    return noted(database, Work.RESYNC, name, actor=actor, organization=filters.organization, asked=asked, stop=stop)
 
 
 def compare(

@@ -4,8 +4,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from typing import Any
+from contextlib import AbstractContextManager
 
 import structlog
 
@@ -13,13 +12,13 @@ from consent.database import Database
 from consent.kinds import SYSTEM, Kind
 from consent.ledger import append, create_ledger
 from consent.values import Record
-from jobs.comparing import bring, compare
+from jobs.comparing import bring, compare, noted_bring, noted_compare
 from sync.choosing import Filters
 from sync.delivery import Rules
 from sync.destinations import Destination
 from sync.port import SuspendedError, TransientError
 from sync.resync import AlreadyRunningError, Resynced, resync
-from sync.runs import Noted, Work, noted
+from sync.runs import Noted
 
 log = structlog.get_logger()
 
@@ -35,13 +34,14 @@ class Runs:
     def reconcile(self, name: str, *, organization: str | None, repair: bool, actor: str) -> str:
         """Begin to read back a destination and return the run's id; LookupError where there is no such destination."""
         destination = self._destination(name)
-        asked = {"repair": repair}
         with self._database.write() as tx:  # a resync writes its own record
             create_ledger(tx, SYSTEM)
-            facts = {"operation": "reconcile", "destination": name, "actor": actor, **asked}
+            facts = {"operation": "reconcile", "destination": name, "actor": actor, "repair": repair}
             append(tx, SYSTEM, [Record(Kind.OPERATION, _now(), facts, {})], _now())
+        stop = threading.Event()
         return self._start(
-            Work.RECONCILE, destination, organization, asked, actor,
+            name, stop,
+            noted_compare(self._database, name, organization=organization, repair=repair, actor=actor, stop=stop),
             lambda run: compare(
                 self._database, destination, run, organization=organization, repair=self._rules if repair else None,
                 actor=actor, now=_now(),
@@ -51,9 +51,9 @@ class Runs:
     def resync(self, name: str, filters: Filters, *, actor: str, resume: str | None = None) -> str:
         """Begin to bring entries again, or go on with an earlier run of sync's, and return the run's id."""
         destination = self._destination(name)
-        asked = asdict(filters) | {"resume": resume}
+        stop = threading.Event()
         return self._start(
-            Work.RESYNC, destination, filters.organization, asked, actor,
+            name, stop, noted_bring(self._database, name, filters, resume=resume, actor=actor, stop=stop),
             lambda run: bring(
                 self._database, destination, filters, self._rules, run, actor=actor, now=_now(), resume=resume
             ),
@@ -78,26 +78,21 @@ class Runs:
         return self._destinations[name]
 
     def _start(
-        self, work: Work, destination: Destination, organization: str | None, asked: dict[str, Any], actor: str,
-        do: Callable[[Noted], object],
-    ) -> str:  # fmt: skip
-        stack, stop = contextlib.ExitStack(), threading.Event()
-        told = stack.enter_context(
-            noted(
-                self._database, work, destination.name, actor=actor, organization=organization, asked=asked, stop=stop
-            )
-        )
+        self, name: str, stop: threading.Event, noting: AbstractContextManager[Noted], do: Callable[[Noted], object]
+    ) -> str:
+        stack = contextlib.ExitStack()
+        told = stack.enter_context(noting)
 
         def work_on() -> None:
             try:
                 with stack:
                     do(told)
             except (SuspendedError, TransientError, AlreadyRunningError, LookupError) as error:
-                log.info("run.failed", destination=destination.name, work=work.value, error=type(error).__name__)
+                log.info("run.failed", destination=name, run=told.id, error=type(error).__name__)
             except Exception:
-                log.exception("run.failed", destination=destination.name, work=work.value)
+                log.exception("run.failed", destination=name, run=told.id)
 
-        thread = threading.Thread(target=work_on, name=f"{work.value}-{destination.name}", daemon=True)
+        thread = threading.Thread(target=work_on, name=f"run-{name}", daemon=True)
         self._at_work = [(one, ends) for one, ends in self._at_work if one.is_alive()] + [(thread, stop)]
         thread.start()
         return told.id

@@ -221,11 +221,18 @@ def _refused(tx: Connection, destinations: Sequence[Destination]) -> Iterator[Tr
 
 
 def _differing(tx: Connection) -> Iterator[Trouble]:
+    # One alarm for all ledgers of a destination: what is wrong there is mostly wrong for each of them.
+    together: dict[tuple[str, str], list[findings.Found]] = {}
     for one in findings.findings(tx):
         if one.differing:
-            kind, wrong, advice = _DIFFERS[one.look]
-            what = wrong.format(one.subject) + (f": {one.told}" if one.told else "")
-            yield Trouble(kind, one.subject, what, advice.format(one.subject), {"differing": one.differing})
+            subject = one.subject.partition("/")[0] if one.look == findings.STATEMENT else one.subject
+            together.setdefault((one.look, subject), []).append(one)
+    for (look, subject), found in together.items():
+        kind, wrong, advice = _DIFFERS[look]
+        what = wrong.format(subject) + (f": {found[0].told}" if found[0].told else "")
+        yield Trouble(
+            kind, subject, what, advice.format(subject), {"differing": sum(one.differing for one in found)}
+        )  # fmt: skip
 
 
 def _overdue(tx: Connection) -> Iterator[Trouble]:

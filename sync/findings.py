@@ -13,7 +13,7 @@ from consent.database import metadata, run, upsert
 finding_table = Table(
     "finding",
     metadata,
-    # reconcile, verify, restore or statement; and of which destination or ledger.
+    # reconcile, verify, restore or statement; and of which destination or ledger, or of which ledger there.
     Column("look", String(16), primary_key=True),
     Column("subject", String(64), primary_key=True),
     # The database's clock, microseconds since 1970.
@@ -30,6 +30,9 @@ RECONCILE, VERIFY, RESTORE, STATEMENT = "reconcile", "verify", "restore", "state
 DATABASE = "database"
 
 
+_SUBJECT = 64  # characters, of which a ledger's name and the stroke take 33 at most
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """What one look found."""
@@ -39,6 +42,11 @@ class Found:
     found_at: int
     differing: int
     told: str | None
+
+
+def ledger_at(destination: str, organization: str) -> str:
+    """Return the subject for one ledger at one destination, whose name is cut where both are long."""
+    return f"{destination[: _SUBJECT - 1 - len(organization)]}/{organization}"
 
 
 def note(tx: Connection, look: str, subject: str, now: int, differing: int, told: str | None = None) -> None:

@@ -122,6 +122,9 @@ def noted(
     except (KeyboardInterrupt, SystemExit):  # a command that a signal ended
         state = RunState.STOPPED
         raise
+    except AlreadyRunningError as error:  # nothing is broken: it was not this one's turn
+        state, noted.advice = RunState.STOPPED, f"{error}: wait for it"
+        raise
     except BaseException as error:
         noted.advice = _advice(error)
         raise
@@ -204,6 +207,6 @@ def _advice(error: BaseException) -> str:
     match error:
         case SuspendedError() | TransientError():
             return f"{error.code}: {error.advice}"[:1000]
-        case AlreadyRunningError() | LookupError():
+        case LookupError():
             return str(error)[:1000]
     return "unexpected: the log says what"

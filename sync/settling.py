@@ -61,22 +61,26 @@ class Settling:
 
         Where that was `refused`, people are told; it is tried again when more was settled, or after a day.
         """
-        name = self._lease.destination
+        name, organization = self._lease.destination, self._lease.organization
+        subject = findings.ledger_at(name, organization)
         with self._database.write(durable=False) as tx:  # it may be told again
             leases.fence(tx, self._lease)
             run(
                 tx,
                 "UPDATE lease SET closed_at = ? WHERE organization = ? AND destination = ?",
-                [at, self._lease.organization, name],
+                [at, organization, name],
             )
             if refused is None:
-                findings.forget(tx, findings.STATEMENT, name)
+                findings.forget(tx, findings.STATEMENT, subject)
             else:
                 told = f"{refused.code}: {refused.advice}"[:1000]
-                findings.note(tx, findings.STATEMENT, name, database_now(tx), 1, told)
+                findings.note(tx, findings.STATEMENT, subject, database_now(tx), 1, told)
             ended = self._note_back(tx)
         if refused is not None:
-            log.warning("statement.refused", destination=name, code=refused.code, advice=refused.advice)
+            log.warning(
+                "statement.refused", destination=name, organization=organization, code=refused.code,
+                advice=refused.advice,
+            )  # fmt: skip
         self._tell_back(ended)
 
     def note_away(self, error: TransientError, *, after_some: bool) -> None:

@@ -137,8 +137,8 @@ class SalesforceConnector:
         # Salesforce turns both down where one key stands twice in a call.
         by_key = {row.key: row for row in rows}
         answers = self._upsert(list(by_key.values()), urgent=urgent)
-        if len(answers) == len(by_key) and set(map(type, answers.values())) == {str}:  # as nearly every call ends
-            return list(map(_receipt, [(answers[row.key], row.digest) for row in rows]))
+        if len(answers) == len(rows) and set(map(type, answers.values())) == {str}:  # as nearly every call ends
+            return list(map(_receipt, zip(answers.values(), [row.digest for row in rows], strict=True)))
         for seconds in _ROUNDS:
             again = [key for key, answer in answers.items() if _is_momentary(answer)]
             if not again:
@@ -154,7 +154,7 @@ class SalesforceConnector:
         return [_outcome(answers[row.key], row) for row in answered]
 
     def _upsert(self, rows: list[Row], *, urgent: bool) -> dict[str, str | Fault]:
-        """Upsert rows, halving what is turned down as a whole, and return the answers by entry id.
+        """Upsert rows, halving what is turned down as a whole, and return the answers by entry id, in their order.
 
         Later rows may be missing where the calls for one push ran out.
         """

@@ -143,7 +143,11 @@ def user_of_id(tx: Connection, user_id: str) -> User:
 def users(
     tx: Connection, *, organization: str | None = None, after: str = "", limit: int = 1_000
 ) -> Sequence[User]:  # fmt: skip
-    """Return accounts by login, from the one behind `after` on; of one organization, or all."""
+    """Return accounts by login, from the one behind `after` on; of one organization, or all.
+
+    Raises UserError where there is no such organization.
+    """
+    _require_organization(tx, organization)
     only, given = ("", []) if organization is None else ("AND organization = ?", [organization])
     sql = f"SELECT {_COLUMNS} FROM access_user WHERE login > ? {only} ORDER BY login LIMIT ?"
     return [_user(row) for row in run(tx, sql, [after, *given, limit])]

@@ -165,10 +165,9 @@ def _resync_one(
     stop: threading.Event, bar: Bar,
 ) -> dict[str, Any]:  # fmt: skip
     from jobs.build import host_actor
-    from jobs.comparing import bring, must_not_be_paused
+    from jobs.comparing import bring, must_not_be_paused, noted_bring
     from sync.port import SuspendedError, TransientError
     from sync.resync import resync as foresee
-    from sync.runs import Work, noted
 
     run, actor = "", host_actor()
 
@@ -187,10 +186,9 @@ def _resync_one(
             )  # fmt: skip
         else:
             must_not_be_paused(parts.database, one.name)
-            with noted(
-                parts.database, Work.RESYNC, one.name, actor=actor, organization=filters.organization,
-                asked=asdict(filters) | {"resume": resume, "budget": budget}, stop=stop,
-            ) as told:  # fmt: skip
+            with noted_bring(
+                parts.database, one.name, filters, resume=resume, budget=budget, actor=actor, stop=stop
+            ) as told:
                 done = bring(
                     parts.database, one, filters, parts.rules, told, actor=actor, now=now(), resume=resume,
                     budget=budget, progress=tell,
@@ -214,14 +212,13 @@ def _reconcile_one(
     parts: Any, chosen: Any, org: str | None, repair: bool, stop: threading.Event, bar: Bar
 ) -> dict[str, Any]:
     from jobs.build import host_actor
-    from jobs.comparing import compare
+    from jobs.comparing import compare, noted_compare
     from sync.reconcile import Problem as Difference
-    from sync.runs import Work, noted
 
     actor = host_actor()
-    with noted(
-        parts.database, Work.RECONCILE, chosen.name, actor=actor, organization=org, asked={"repair": repair}, stop=stop
-    ) as run:
+    with noted_compare(
+        parts.database, chosen.name, organization=org, repair=repair, actor=actor, stop=stop
+    ) as run:  # fmt: skip
         compared = compare(
             parts.database, chosen, run, organization=org, repair=parts.rules if repair else None, actor=actor,
             now=now(), progress=lambda told: bar(f"{chosen.name} read back", told["seen"], told["total"]),
@@ -327,10 +324,14 @@ def _known_entry(parts: Any, entry: str | None) -> tuple[str, int] | None:
 
 
 def _conversations(parts: Any, org: str | None, contact: str | None) -> tuple[str, ...] | None:
-    """Return the ids of a contact's conversations; None where no contact is meant."""
+    """Return the ids of a contact's conversations; None where no contact is meant, Problem where they have none."""
     from jobs.asking import conversations_of
 
     if contact is None:
         return None
     with parts.database.read() as tx:
-        return conversations_of(tx, org, contact)
+        found = conversations_of(tx, org, contact)
+    # What is no number may be a sender's name, so that a slip of the keys is only seen by this.
+    if not found:
+        raise Problem(Exit.USAGE, "there is no conversation with this contact: name a number as +14155550100")
+    return found

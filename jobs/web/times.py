@@ -55,7 +55,7 @@ class Times:
         """Return the instant in both zones: what a proof is read by."""
         at, utc = self._at(micros), _EPOCH + timedelta(microseconds=micros)
         said = f"{_date(at)}, {at:%H:%M:%S} {at.tzname()}"
-        if not self.is_utc:
+        if at.tzname() != "UTC":
             said += f" ({utc:%H:%M:%S} UTC)" if utc.date() == at.date() else f" ({_date(utc)}, {utc:%H:%M:%S} UTC)"
         return self._element(micros, said)
 

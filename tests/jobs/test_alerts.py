@@ -246,12 +246,16 @@ def test_drift_and_tampering_are_told_and_are_over_when_another_look_finds_all_w
 
 
 def test_a_destination_that_refuses_to_be_told_how_far_it_is_is_told_of_with_its_words(installed, database, hook, smtp):
+    of_acme, of_zeta = (findings.ledger_at("memory", ledger) for ledger in ("acme", "zeta"))
     with database.write() as tx:
-        findings.note(tx, findings.STATEMENT, "memory", 1, 1, "REQUIRED_FIELD_MISSING: Undo it in Setup")
+        for ledger in (of_acme, of_zeta):
+            findings.note(tx, findings.STATEMENT, ledger, 1, 1, "REQUIRED_FIELD_MISSING: Undo it in Setup")
     installed.watch()()
-    with database.write() as tx:
-        findings.forget(tx, findings.STATEMENT, "memory")
-    installed.watch()()
+    for ledger in (of_zeta, of_acme):  # one alarm, as long as it refuses one of them
+        assert hook.told == [("alert.started", "statement", "memory")]
+        with database.write() as tx:
+            findings.forget(tx, findings.STATEMENT, ledger)
+        installed.watch()()
 
     assert hook.told == [("alert.started", "statement", "memory"), ("alert.ended", "statement", "memory")]
     assert smtp.mails[0]["Subject"] == (

@@ -46,6 +46,7 @@ def test_filters_choose_what_is_counted_and_what_is_brought(acme, delivered):
         ("resync", "--dry-run", "--json", "--since", "2100-01-01T00:00:00Z"),
         ("resync", "--dry-run", "--json", "--until", "2100-01-01T00:00:00Z", "--only", "missing"),
     )
+    nobody = acme.run("resync", "--dry-run", "--contact", "garbage")
     before = acme.run("export", "--org", "system", "-o", "-").out
     brought, status = acme.run_all(("resync", "--contact", "+14045550005", "--json"), ("status", "--json"))
 
@@ -54,6 +55,8 @@ def test_filters_choose_what_is_counted_and_what_is_brought(acme, delivered):
     of_contact = len(delivered[5]) + len(delivered[35])
     assert matched == [sizes["acme"], 1, of_contact, sizes["acme"], 0, 0]
     assert [ended.json["destinations"][0]["calls"] for ended in counted[:3]] == [3, 1, 2]
+    assert (nobody.code, nobody.out) == (2, "")
+    assert "there is no conversation with this contact" in nobody.err
     assert before == ""
     [done] = brought.json["destinations"]
     assert (brought.code, done["matched"], done["taken"], done["stopped"]) == (0, of_contact, of_contact, False)
@@ -202,6 +205,12 @@ def test_two_at_once_are_refused_and_a_killed_one_goes_on(acme, delivered):
             resumed = acme.run("resync", "--resume", run, "--json", **there)
 
     assert (second.code, "already" in second.err or "is running" in second.err) == (7, True)
+    database = open_database(f"sqlite:///{acme.folder}/var/assent.db")
+    with database.read() as tx:
+        _, told, _ = list_runs(tx)
+    database.dispose()
+    waits = "another resync or repair of this destination is running: wait for it"
+    assert (told.state, told.advice) == ("stopped", waits)
     [done] = resumed.json["destinations"]
     assert (resumed.code, done["destination"], done["taken"]) == (0, "portal", 2 + sum(map(len, delivered)))
 

@@ -43,6 +43,15 @@ def test_a_list_of_one_organization_is_as_long_as_asked_for_whoever_else_there_i
     assert [one["name"] for one in ended[-1].lines] == ["crm"]
 
 
+def test_a_list_of_an_organization_that_is_none_is_no_empty_list(acme):
+    for what, refused in zip(
+        ("user", "token"), acme.run_all(("user", "list", "--org", "nope"), ("token", "list", "--org", "nope")),
+        strict=True,
+    ):  # fmt: skip
+        assert (refused.code, refused.out) == (2, ""), what
+        assert "there is no organization of this id: see `assent org list`" in refused.err
+
+
 def test_a_password_from_standard_input_is_kept_as_argon2id_and_written_nowhere(acme):
     made = acme.run("user", "add", ANN, "--role", "setup", "--password-stdin", told=PASSWORD + "\n")
     again = acme.run("user", "passwd", ANN, "--password-stdin", told="five other very ordinary words\n")

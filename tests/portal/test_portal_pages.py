@@ -297,6 +297,18 @@ def test_the_question_whether_a_line_may_text_is_answered_with_its_proof(made, e
     assert ("input", "aria-invalid", "true") in Page(wrong).attributes
 
 
+@pytest.mark.parametrize(
+    ("zone", "said"),
+    [
+        ("Etc/UTC", "23 Nov 2026, 10:00:00 UTC"),
+        (None, "23 Nov 2026, 10:00:00 UTC"),
+        ("Europe/London", "23 Nov 2026, 10:00:00 GMT (10:00:00 UTC)"),
+    ],
+)
+def test_a_time_in_utc_is_said_once(zone, said):
+    assert f">{said}<" in Times(zone).full(1_795_428_000_000_000)
+
+
 def _at(made, message):
     with made.database.read() as tx:
         entry = made.answers[message]["entries"][0]

@@ -1,5 +1,7 @@
 """What the org is told of ledger and org, where it refuses that and nothing else."""
 
+from dataclasses import replace
+
 import pytest
 
 from consent.database import open_database
@@ -45,10 +47,22 @@ def test_an_org_that_will_not_be_told_how_far_it_is_gets_every_entry_and_people_
         append(tx, "acme", [record(2, "STOP")], NOON)
     taken = synced(ledger, to)
 
-    assert [(one.look, one.subject, one.differing) for one in found] == [("statement", "salesforce", 1)]
+    assert [(one.look, one.subject, one.differing) for one in found] == [("statement", "salesforce/acme", 1)]
     assert found[0].told.startswith(told)
     assert states == [State.OK]
     assert (taken.settled, org.counts()[OBJECT]) == (1, 3)
     assert [row["Settled__c"] for row in org.rows(RUN)] == [3]
     with ledger.read() as tx:
         assert findings.findings(tx) == []
+
+
+def test_a_ledger_whose_org_is_told_takes_back_nothing_that_is_said_of_another(org, connect, ledger):
+    fill(ledger, ["Hi"], "zeta")
+    both = replace(destination(connect()), organizations=frozenset(["acme", "zeta"]))
+    org.arm(row={"key": "acme-consent", "statusCode": "REQUIRED_FIELD_MISSING", "message": "Required"}, times=1)
+
+    synced(ledger, both)
+
+    assert [row["Run_Key__c"] for row in org.rows(RUN)] == ["zeta-consent"]
+    with ledger.read() as tx:
+        assert [(one.subject, one.differing) for one in findings.findings(tx)] == [("salesforce/acme", 1)]

@@ -7,6 +7,7 @@ import pytest
 
 from consent.database import run
 from sync.port import TransientError
+from sync.resync import AlreadyRunningError
 from sync.runs import SILENT, RunState, Work, find_run, list_runs, noted, stop_run
 
 
@@ -79,6 +80,18 @@ def test_a_run_that_fails_says_what_to_do(database):
     kept = look(database, at_work.id)
     assert kept.state is RunState.FAILED
     assert kept.advice == "unreachable: the archive can't be reached: look after its disk"
+
+
+def test_a_run_that_another_was_in_the_way_of_says_so_and_has_not_failed(database):
+    with (
+        pytest.raises(AlreadyRunningError),
+        noted(database, Work.RESYNC, "archive", actor="usr-1") as at_work,
+    ):
+        raise AlreadyRunningError("another resync or repair of this destination is running")
+
+    ended = look(database, at_work.id)
+    assert ended.state is RunState.STOPPED
+    assert ended.advice == "another resync or repair of this destination is running: wait for it"
 
 
 def test_a_run_that_fell_silent_is_taken_for_dead(database):
