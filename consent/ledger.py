@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 
 from sqlalchemy import (
     BigInteger,
@@ -72,6 +73,7 @@ entry_table = Table(
 )  # fmt: skip
 
 _ENTRY = "organization, seq, lane, pos, kind, conversation, version, occurred_at, recorded_at, body, personal, leaf"
+_IN_LANE = "seq, pos, kind, conversation, version, occurred_at, recorded_at, body, personal, leaf"
 _HEAD = "organization, size, consent, messages, audit, frontier, recorded_at"
 
 #: Makes an entry of a row: what `Entry._make` does, without a step in Python.
@@ -177,11 +179,13 @@ def ledgers(tx: Connection) -> list[str]:
 
 def read_lane(tx: Connection, organization: str, lane: str, first: int, limit: int) -> list[Entry]:
     """Return up to `limit` entries of one lane from position `first` on, in order."""
-    return _entries(
-        tx,
-        "organization = ? AND lane = ? AND pos >= ? AND pos < ? ORDER BY pos",
-        [organization, lane, first, first + limit],
-    )
+    where = "organization = ? AND lane = ? AND pos >= ? AND pos < ? ORDER BY pos"
+    rows = fetch(tx, f"SELECT {_IN_LANE} FROM entry WHERE {where}", [organization, lane, first, first + limit])
+    if not rows:
+        return []
+    # What is the same in all of them isn't read: each column is a fifteenth of what SQLite takes for an entry.
+    seqs, *others = zip(*rows, strict=True)
+    return list(map(_entry, zip(repeat(organization), seqs, repeat(lane), *others)))
 
 
 def read_positions(tx: Connection, organization: str, lane: str, positions: Sequence[int]) -> list[Entry]:

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -23,11 +24,14 @@ class Standings:
 
     def __init__(self, tx: Connection, organization: str, tags: Tags) -> None:
         self._tx, self._organization, self._tags = tx, organization, tags
+        # Each tag is asked for several times on the way of one text. What remembers them must not refer to us: of a
+        # circle everything that a transaction met would stay until the garbage collector comes, and it would take 20
+        # to 40 ms of somebody's turn.
+        self._tag = cache(tags)
         self.contacts, self.owners = Contacts(tx, organization, self._tag), Owners(tx, organization, self._tag)
         self._standings: dict[bytes, Standing] = {}
         #: What contacts are called, by (tag, name), and when.
         self._names: dict[tuple[bytes, str], int] = {}
-        self._tagged: dict[tuple[str, ...], bytes] = {}
 
     def load(self, messages: Iterable[Message]) -> None:
         """Look up in one query each what these messages are about."""
@@ -171,13 +175,6 @@ class Standings:
         if not standing.conversation.contact:
             standing.conversation = standing.conversation._replace(contact=contact)
         return standing
-
-    def _tag(self, *parts: str) -> bytes:
-        """Return a tag; each is asked for several times on the way of one text."""
-        tag = self._tagged.get(parts)
-        if tag is None:
-            tag = self._tagged[parts] = self._tags(*parts)
-        return tag
 
     def _load(self, column: str, tags: Sequence[Any]) -> None:
         for standing in load_standings(self._tx, self._organization, column, tags):

@@ -89,6 +89,8 @@ def play(stage: Stage, seed: int, *, meddle: Callable[[World], None] | None = No
             world.close()
     told.seconds = time.monotonic() - started
     if told.holds:
+        # Another schedule would only go through what this one left at the org.
+        stage.control.reset(rows=True)
         shutil.rmtree(told.folder)
     else:
         stage.keeps = True

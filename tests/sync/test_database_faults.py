@@ -243,10 +243,11 @@ def test_a_database_that_is_damaged_says_so_and_refuses_no_text(make_sqlite_url,
     found(first, "acme")
     with first.read() as tx:
         page = tx.exec_driver_sql("SELECT rootpage FROM sqlite_master WHERE name = 'conversation'").scalar_one()
+        size = tx.exec_driver_sql("PRAGMA page_size").scalar_one()
     first.dispose()
     with Path(url.removeprefix("sqlite:///")).open("r+b") as file:
-        file.seek((page - 1) * 4096)
-        file.write(b"\xff" * 4096)
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
 
     with pytest.raises(DatabaseError, match="damaged"):
         Intake(open_databases(url)).take([text()])

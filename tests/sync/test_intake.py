@@ -1,6 +1,7 @@
 """Intake: whoever is answered is in the ledger, once; whoever is not may ask again."""
 
 import asyncio
+import gc
 import threading
 from collections import Counter
 
@@ -68,6 +69,19 @@ def test_callers_share_commits(acme, intake):
     with acme.read() as tx:
         heads = tx.exec_driver_sql("SELECT count(*) FROM head WHERE organization = 'acme'").scalar_one()
     assert heads < 320
+
+
+def test_nothing_that_was_met_waits_for_the_garbage_collector(acme, intake):
+    """Its coming would make whoever is waited for at that moment late by tens of milliseconds."""
+    intake.take([text("Hi", contact=at) for at in range(8)])
+    gc.collect()
+    gc.disable()
+    try:
+        for group in range(4):
+            intake.take([text("Hi", contact=100 * group + at) for at in range(64)])
+        assert gc.collect() < 64
+    finally:
+        gc.enable()
 
 
 def test_two_callers_that_take_turns_are_never_forgotten(acme, intake):
