@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -77,9 +78,14 @@ app.add_typer(salesforce.app, name="salesforce")
 app.add_typer(configuration.app, name="config")
 
 
+#: A signal that was lost is sent once more after so long.
+_AGAIN_SECONDS = 0.05
+
+
 def main() -> NoReturn:
     """Run one command and exit as INTERFACE says: `jobs.exits`."""
     signal.signal(signal.SIGTERM, _terminate)
+    sys.unraisablehook = _signal_again
     from jobs.cli.mishaps import tell
 
     try:
@@ -96,6 +102,22 @@ def main() -> NoReturn:
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:
     raise SystemExit(int(Exit.TERMINATED))
+
+
+def _signal_again(lost: "sys.UnraisableHookArgs") -> None:
+    """Send a signal once more whose exception came where none can go on, and was dropped.
+
+    That is in a weak reference's callback, as at the end of an import, or a finalizer
+    (https://docs.python.org/3/library/sys.html#sys.unraisablehook): without it we would serve for ever.
+    """
+    number = {SystemExit: signal.SIGTERM, KeyboardInterrupt: signal.SIGINT}.get(lost.exc_type)
+    if number is None:
+        sys.__unraisablehook__(lost)
+        return
+    # Not at once: its handler would run in here, where nothing can go on either.
+    later = threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), number))
+    later.daemon = True
+    later.start()
 
 
 def _flush() -> None:

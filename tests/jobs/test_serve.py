@@ -61,6 +61,44 @@ def test_a_request_at_work_is_answered_before_it_stops(acme, text):
     assert acme.run("verify").code == 0
 
 
+#: What a process loads first: as `serve` begins, a signal comes where no exception can go on, as in an import's end.
+_SIGNAL_IN_A_CALLBACK = """
+import os, sys, weakref
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "jobs.serve":
+            here = Finder()
+            reference = weakref.ref(here, self.callback)
+            del here
+            sys.stderr.write('{"event": "struck"}\\n')
+
+    def callback(self, _reference):
+        os.kill(os.getpid(), int(os.environ["STRIKES"]))
+        for _ in range(100):
+            pass
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.mark.parametrize(("strikes", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_that_comes_where_no_exception_can_go_on_still_ends_it(acme, tmp_path, strikes, code):
+    (tmp_path / "sitecustomize.py").write_text(_SIGNAL_IN_A_CALLBACK)
+    running = acme.start(
+        "serve", "--no-jobs", "--port", "0", ASSENT_SERVER__TOKEN=TOKEN, PYTHONPATH=str(tmp_path),
+        STRIKES=str(int(strikes)),
+    )  # fmt: skip
+    try:
+        _, told = running.communicate(timeout=30)
+    finally:
+        running.kill()
+
+    assert '{"event": "struck"}' in told
+    assert "Exception ignored" not in told
+    assert running.returncode == code
+
+
 @pytest.mark.parametrize(
     "head",
     [
