@@ -115,7 +115,8 @@ def salesforce_refuses_rows(world: World) -> str:
     """Salesforce refuses the rows of some batches: for a while, or until a person acts."""
     status = world.chance.choice(["UNABLE_TO_LOCK_ROW", "STRING_TOO_LONG"])
     fault = world.stage.control.arm(row={"statusCode": status}, times=world.chance.randint(1, 4))
-    wait_until(lambda: world.stage.control.struck(fault))
+    # It may be suspended already, for a quota that was said to be used up before.
+    wait_until(lambda: world.stage.control.struck(fault) or _person_looks(world))
     struck = world.stage.control.struck(fault)
     return f"{status}, {struck} requests"
 
