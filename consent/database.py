@@ -222,12 +222,6 @@ def is_outage(error: DBAPIError) -> bool:
 
 _REFUSALS = frozenset({"DataError", "IntegrityError", "ProgramLimitExceeded"})
 
-# A page of 8 KiB holds seven entries, one of the usual 4 KiB three: a ledger is read in fewer, fuller pages.
-# Only a database that is made now takes it.
-_PRAGMAS = (
-    "page_size = 8192", "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "cache_size = -16000",
-)  # fmt: skip
-
 _ADVICE = (
     ("readonly", "the database is read-only: make its file and folder writable, or point [database] url elsewhere"),
     ("read-only", "the database is read-only: it may be a standby; point [database] url at the primary"),
@@ -315,7 +309,7 @@ def _sqlite(url: str) -> Engine:
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves
-        for pragma in _PRAGMAS:
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "cache_size = -16000"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
