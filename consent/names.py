@@ -4,12 +4,11 @@ A name stands in the records of each text; here each stands once, under its cont
 """
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import BigInteger, Column, Connection, Index, Integer, LargeBinary, String, Table
 
 from consent.database import PERSONAL_OF_CONTACT, among, fetch, metadata, upsert
-from consent.tags import Tags
 
 #: Words of a name that it is found by, and bytes of one way to find it.
 _WORDS, _LONGEST = 6, 120
@@ -31,7 +30,9 @@ name_table = Table(
 )
 
 
-def note_names(tx: Connection, organization: str, tags: Tags, told: Mapping[tuple[bytes, str], int]) -> None:
+def note_names(
+    tx: Connection, organization: str, tags: Callable[..., bytes], told: Mapping[tuple[bytes, str], int]
+) -> None:
     """Keep names, given by (the contact's tag, the name) with when the contact was called so."""
     rows = [
         (organization, contact_tag, tags("name", name), word, folded, name, at)

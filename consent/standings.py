@@ -23,7 +23,7 @@ class Standings:
     """The conversations, contacts and lines that one transaction meets in one ledger: loaded and written together."""
 
     def __init__(self, tx: Connection, organization: str, tags: Tags) -> None:
-        self._tx, self._organization, self._tags = tx, organization, tags
+        self._tx, self._organization = tx, organization
         # Each tag is asked for several times on the way of one text. What remembers them must not refer to us: of a
         # circle everything that a transaction met would stay until the garbage collector comes, and it would take 20
         # to 40 ms of somebody's turn.
@@ -168,7 +168,7 @@ class Standings:
         keep(self._tx, [one for one in self._standings.values() if one.changed])
         self.owners.write()
         self.contacts.write()
-        note_names(self._tx, self._organization, self._tags, self._names)
+        note_names(self._tx, self._organization, self._tag, self._names)
 
     def _known_again(self, standing: Standing, contact: str) -> Standing:
         """Give an erased contact's conversation its number back: who writes, or is written to, tells it anew."""

@@ -225,7 +225,7 @@ def _differing(tx: Connection) -> Iterator[Trouble]:
     together: dict[tuple[str, str], list[findings.Found]] = {}
     for one in findings.findings(tx):
         if one.differing:
-            subject = one.subject.partition("/")[0] if one.look == findings.STATEMENT else one.subject
+            subject = findings.destination_of(one.subject) if one.look == findings.STATEMENT else one.subject
             together.setdefault((one.look, subject), []).append(one)
     for (look, subject), found in together.items():
         kind, wrong, advice = _DIFFERS[look]

@@ -29,7 +29,6 @@ RECONCILE, VERIFY, RESTORE, STATEMENT = "reconcile", "verify", "restore", "state
 #: The subject of what is found of the database as a whole.
 DATABASE = "database"
 
-
 _SUBJECT = 64  # characters, of which a ledger's name and the stroke take 33 at most
 
 
@@ -47,6 +46,11 @@ class Found:
 def ledger_at(destination: str, organization: str) -> str:
     """Return the subject for one ledger at one destination, whose name is cut where both are long."""
     return f"{destination[: _SUBJECT - 1 - len(organization)]}/{organization}"
+
+
+def destination_of(subject: str) -> str:
+    """Return the destination of what `ledger_at` gave."""
+    return subject.partition("/")[0]
 
 
 def note(tx: Connection, look: str, subject: str, now: int, differing: int, told: str | None = None) -> None:

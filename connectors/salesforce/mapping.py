@@ -158,9 +158,7 @@ def _minute(minutes: int) -> str:
     return timestamp(minutes * 60_000_000)[:17]
 
 
-def _members(
-    facts: Mapping[str, Any], values: Mapping[str, Any], slow: dict[str, Any], sent: dict[str, Any]
-) -> str:  # fmt: skip
+def _members(facts: Mapping[str, Any], values: Mapping[str, Any], slow: dict[str, Any], sent: dict[str, Any]) -> str:
     """Return the JSON members of personal values and facts as Salesforce keeps them, a comma before each.
 
     Adds those of slow fields to `slow`, and to `sent` what is sent in another form than it is kept.
