@@ -8,12 +8,12 @@ from typing import Any
 
 from consent.database import Database
 from consent.ledger import read_positions
-from sync import findings, receipts
+from sync import findings
 from sync.choosing import Filters, Only
 from sync.clock import database_now
 from sync.delivery import Rules
 from sync.destinations import Destination, State, standings
-from sync.owed import owed_everywhere
+from sync.owed import aside_counts, owed_everywhere
 from sync.port import SuspendedError
 from sync.reconcile import Problem, Reconciled, reconcile
 from sync.resync import Resynced, resync
@@ -117,9 +117,8 @@ def _expected(database: Database, destination: Destination, organization: str | 
     """Return how many entries a destination should hold, about."""
     with database.read() as tx:
         shares = [one for one in owed_everywhere(tx, destination) if organization in (None, one.organization)]
-        asides = receipts.asides(tx, destination=destination.name, limit=10_000)
-        refused = sum(one.state != "waiting" for one in asides)
-    return max(0, sum(cursor for share in shares for cursor, _ in share.lanes.values()) - refused)
+        asides = aside_counts(tx, destination, [one.organization for one in shares])
+    return sum(cursor for share in shares for cursor, _ in share.lanes.values()) - sum(asides.values())
 
 
 def _note(database: Database, found: Reconciled) -> None:

@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.core import CollectorRegistry, CounterMetricFamily, GaugeMetricFamily, Metric
 from sqlalchemy.exc import SQLAlchemyError
 
-from consent.database import Database, DatabaseError
+from consent.database import DatabaseError
 from jobs.build import Parts
 from jobs.disks import disks_of
 from jobs.scheduler import Jobs
@@ -61,7 +61,7 @@ class _Kept:
     def _families(self) -> list[Metric]:
         up = GaugeMetricFamily("assent_database_up", "1 while the database can be read.", value=1)
         try:
-            return [up, *_of_destinations(self._parts), *_of_ledgers(self._parts.database), *_of_disks(self._parts)]
+            return [up, *_of_destinations(self._parts), *_of_ledgers(self._parts), *_of_disks(self._parts)]
         except (SQLAlchemyError, DatabaseError) as error:
             log.warning("metrics.database_away", error=type(error).__name__)
             return [GaugeMetricFamily("assent_database_up", "1 while the database can be read.", value=0)]
@@ -102,9 +102,9 @@ def _of_destinations(parts: Parts) -> list[Metric]:
     return [*by_destination.values(), owed, oldest]
 
 
-def _of_ledgers(database: Database) -> list[Metric]:
-    with database.read() as tx:
-        opened, looks = alarms.open_alarms(tx), findings.findings(tx)
+def _of_ledgers(parts: Parts) -> list[Metric]:
+    with parts.database.read() as tx:
+        opened, looks = alarms.open_alarms(tx), findings.findings(tx, parts.destinations)
     open_ = GaugeMetricFamily("assent_alarms_open", "Troubles that people were told of.", labels=["kind"])
     for kind in sorted({one.kind for one in opened}):
         open_.add_metric([kind], sum(one.kind == kind for one in opened))

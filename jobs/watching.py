@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import structlog
 from sqlalchemy import Connection
 
-from consent.database import Database, run
+from consent.database import Database, among, run
 from consent.kinds import Lane
 from consent.ledger import read_lane
 from consent.reviews import backlogs
@@ -160,8 +160,8 @@ def tell_all(database: Database, channels: Sequence[Channel]) -> None:
 def _of_database(tx: Connection, destinations: Sequence[Destination], consent_seconds: float) -> list[Trouble]:
     """Return what the database says; every process sees the same."""
     return [
-        *_suspended(tx), *_late(tx, destinations, consent_seconds), *_refused(tx, destinations), *_differing(tx),
-        *_overdue(tx),
+        *_suspended(tx), *_late(tx, destinations, consent_seconds), *_refused(tx, destinations),
+        *_differing(tx, destinations), *_overdue(tx),
     ]  # fmt: skip
 
 
@@ -181,10 +181,12 @@ def _late(tx: Connection, destinations: Sequence[Destination], most: float) -> I
     for destination in destinations:
         if Lane.CONSENT not in destination.lanes:
             continue
+        taken, ledgers = destination.only_taken(tx, "organization")
         oldest = run(
             tx,
-            "SELECT min(since) FROM set_aside WHERE destination = ? AND lane = 'consent' AND state = 'waiting'",
-            [destination.name],
+            f"""SELECT min(since) FROM set_aside
+            WHERE destination = ? AND lane = 'consent' AND state = 'waiting' AND {taken}""",
+            [destination.name, *ledgers],
         ).scalar()
         for share in owed_everywhere(tx, destination):
             cursor, size = share.lanes[Lane.CONSENT]
@@ -202,10 +204,11 @@ def _late(tx: Connection, destinations: Sequence[Destination], most: float) -> I
 
 def _refused(tx: Connection, destinations: Sequence[Destination]) -> Iterator[Trouble]:
     for destination in destinations:
-        sql = (
-            "SELECT code, count(*) AS entries FROM set_aside WHERE destination = ? AND state = 'refused' GROUP BY code"
-        )
-        codes = {row.code: int(row.entries) for row in run(tx, sql, [destination.name])}
+        taken, ledgers = destination.only_taken(tx, "organization")
+        lane, lanes = among(tx, "lane", [lane.value for lane in destination.lanes])
+        sql = f"""SELECT code, count(*) AS entries FROM set_aside
+        WHERE destination = ? AND state = 'refused' AND {taken} AND {lane} GROUP BY code"""
+        codes = {row.code: int(row.entries) for row in run(tx, sql, [destination.name, *ledgers, *lanes])}
         if tampered := codes.pop("tamper", 0):
             yield Trouble(
                 "tamper", destination.name, f"{destination.name} holds another content under {tampered:,} entries",
@@ -220,10 +223,10 @@ def _refused(tx: Connection, destinations: Sequence[Destination]) -> Iterator[Tr
             )  # fmt: skip
 
 
-def _differing(tx: Connection) -> Iterator[Trouble]:
+def _differing(tx: Connection, destinations: Sequence[Destination]) -> Iterator[Trouble]:
     # One alarm for all ledgers of a destination: what is wrong there is mostly wrong for each of them.
     together: dict[tuple[str, str], list[findings.Found]] = {}
-    for one in findings.findings(tx):
+    for one in findings.findings(tx, destinations):
         if one.differing:
             subject = findings.destination_of(one.subject) if one.look == findings.STATEMENT else one.subject
             together.setdefault((one.look, subject), []).append(one)

@@ -14,6 +14,7 @@ from consent.entry import Entry
 from consent.ledger import ledgers, read_conversation, read_entry, read_lane, read_positions, seq_at
 from sync import receipts
 from sync.destinations import Destination
+from sync.owed import aside_counts
 from sync.reconcile import Difference, Problem, Reconciled, differences
 
 _NOTHING = 2**62  # behind the end of any lane
@@ -166,8 +167,8 @@ class Choice:
     def _refused(self) -> Iterator[list[Entry]]:
         name, organization, code = self._destination.name, self._filters.organization, self._filters.code
         with self._database.read() as tx:
-            known = receipts.causes(tx, destination=name, organization=organization)
-        self.total = sum(cause.entries for cause in known if code in (None, cause.code))
+            of = None if organization is None else [organization]
+            self.total = aside_counts(tx, self._destination, of, code=code).get("refused", 0)
         after = (self._after[0], name, *self._after[1:])
         while True:
             with self._database.read() as tx:
@@ -177,7 +178,9 @@ class Choice:
                 return
             after = letters[-1][:4]
             for (ledger, lane), some in groupby(letters, key=lambda letter: (letter.organization, letter.lane)):
-                yield from self._read(ledger, lane, [letter.pos for letter in some])
+                # What a destination takes no more isn't brought there again, whoever asks.
+                if self._destination.takes(ledger) and lane in self._destination.lanes:
+                    yield from self._read(ledger, lane, [letter.pos for letter in some])
 
     def _differing(self) -> Iterator[list[Entry]]:
         """Bring what differs, range by range as it is read back; what an earlier run mended differs no more."""

@@ -147,7 +147,7 @@ class _Delivery:
         self._database, self._destination, self._lease, self._keeper = database, destination, lease, keeper
         self._rules, self._stop, self._everything_after, self._make_room = rules, stop, everything_after, make_room
         self._connector, self._capacity = destination.connector, destination.connector.capacity
-        self._settling = Settling(database, lease, rules.attempts)
+        self._settling = Settling(database, destination, lease, rules.attempts)
         self._tenure = Tenure()
         self._lanes: list[_Lane] = []
         self._looked = 0.0

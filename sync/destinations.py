@@ -1,15 +1,16 @@
 """Destinations: the configured places, and what the database knows of each of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 import orjson
 import structlog
 from sqlalchemy import BigInteger, Column, Connection, LargeBinary, String, Table
 
 from consent.canonical import entry_id
-from consent.database import Database, metadata, run
+from consent.database import Database, among, metadata, run
 from consent.kinds import SYSTEM, Kind, Lane
 from consent.ledger import append, create_ledger, ledgers, newest_head
 from consent.values import Record
@@ -59,6 +60,12 @@ class Destination:
         """Tell whether a ledger's entries belong here."""
         return self.organizations is None or organization in self.organizations
 
+    def only_taken(self, tx: Connection, column: str, of: Collection[str] | None = None) -> tuple[str, list[Any]]:
+        """Return the condition that `column` names a ledger that belongs here, one `of` these; and its parameters."""
+        if self.organizations is None and of is None:
+            return "1 = 1", []
+        return among(tx, column, sorted(filter(self.takes, self.organizations or () if of is None else of)))
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -71,6 +78,15 @@ class Standing:
     code: str | None
     advice: str | None
     lanes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def reason(self) -> str | None:
+        """Return for a person why it is in this state."""
+        told = ": ".join(part for part in (self.code, self.advice) if part) or None
+        if self.state is not State.REMOVED:
+            return told
+        paused = f"; when it is put back it is still {told}" if self.code == State.PAUSED else ""
+        return f"the settings don't name it, or switch it off; what it was delivered and refused is kept{paused}"
 
 
 def register(database: Database, destinations: Sequence[Destination], *, complete: bool = True) -> None:
@@ -89,10 +105,10 @@ def register(database: Database, destinations: Sequence[Destination], *, complet
             elif lanes != before.lanes:
                 run(tx, "UPDATE destination SET lanes = ? WHERE name = ?", [orjson.dumps(lanes), destination.name])
             if before is not None and before.state is State.REMOVED:
-                set_state(tx, destination.name, State.OK, now)
+                _put_back(tx, before, now)
         for name in known.keys() - {destination.name for destination in destinations} if complete else ():
             if known[name].state is not State.REMOVED:
-                set_state(tx, name, State.REMOVED, now, advice="the settings no longer name it; its receipts are kept")
+                _remove(tx, known[name], now)
 
 
 def standings(tx: Connection) -> list[Standing]:
@@ -141,7 +157,7 @@ def wake_suspended(database: Database, name: str, *, now_due: bool = False) -> N
 
 
 def pause(database: Database, name: str, reason: str, actor: str, now: int) -> None:
-    """Stop deliveries to a destination until it is resumed; LookupError if there is none of that name."""
+    """Stop deliveries to a destination until it is resumed; LookupError if the settings switch on none of that name."""
     _operate(database, name, State.PAUSED, "pause", reason, actor, now)
 
 
@@ -171,12 +187,14 @@ def discard(database: Database, letters: Sequence[receipts.SetAside], reason: st
     log.info("refused.discarded", count=len(letters), actor=actor)
 
 
-def set_state(tx: Connection, name: str, state: State, now: int, *, advice: str | None = None) -> None:
+def set_state(
+    tx: Connection, name: str, state: State, now: int, *, code: str | None = None, advice: str | None = None
+) -> None:
     """Change what a destination's row says of it."""
     run(
         tx,
-        "UPDATE destination SET state = ?, since = ?, until = NULL, code = NULL, advice = ? WHERE name = ?",
-        [state.value, now, advice, name],
+        "UPDATE destination SET state = ?, since = ?, until = NULL, code = ?, advice = ? WHERE name = ?",
+        [state.value, now, code, advice, name],
     )
 
 
@@ -185,13 +203,29 @@ _CLOCK = "clock"
 
 def _operate(database: Database, name: str, state: State, operation: str, reason: str, actor: str, now: int) -> None:
     with database.write() as tx:
-        standing(tx, name)
+        if standing(tx, name).state is State.REMOVED:
+            raise LookupError("the settings switch on no destination of this name")
         set_state(tx, name, state, database_now(tx), advice=reason or None)
         create_ledger(tx, SYSTEM)
         facts = {"operation": operation, "destination": name, "actor": actor}
         append(tx, SYSTEM, [Record(Kind.OPERATION, now, facts, {"note": reason} if reason else {})], now)
     done = "destination.paused" if state is State.PAUSED else "destination.resumed"
     log.info(done, destination=name, actor=actor)
+
+
+def _remove(tx: Connection, known: Standing, now: int) -> None:
+    # What a person paused stays so when it is put back: only a person resumes it.
+    if known.state is State.PAUSED:
+        set_state(tx, known.name, State.REMOVED, now, code=State.PAUSED, advice=known.advice)
+    else:
+        set_state(tx, known.name, State.REMOVED, now)
+
+
+def _put_back(tx: Connection, known: Standing, now: int) -> None:
+    if known.code == State.PAUSED:
+        set_state(tx, known.name, State.PAUSED, now, advice=known.advice)
+    else:
+        set_state(tx, known.name, State.OK, now)
 
 
 def _skip_past(tx: Connection, destination: Destination, lanes: Sequence[Lane], now: int) -> None:

@@ -4,18 +4,20 @@ A look is a reconciliation, a verification, what a restored backup still has to 
 destination lets itself be told how far it is.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import BigInteger, Column, Connection, String, Table
 
 from consent.database import metadata, run, upsert
+from sync.destinations import Destination
 
 finding_table = Table(
     "finding",
     metadata,
     # reconcile, verify, restore or statement; and of which destination or ledger, or of which ledger there.
     Column("look", String(16), primary_key=True),
-    Column("subject", String(64), primary_key=True),
+    Column("subject", String(100), primary_key=True),
     # The database's clock, microseconds since 1970.
     Column("found_at", BigInteger, nullable=False),
     # Entries that differ; 0 where all is well.
@@ -28,8 +30,6 @@ RECONCILE, VERIFY, RESTORE, STATEMENT = "reconcile", "verify", "restore", "state
 
 #: The subject of what is found of the database as a whole.
 DATABASE = "database"
-
-_SUBJECT = 64  # characters, of which a ledger's name and the stroke take 33 at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ class Found:
 
 
 def ledger_at(destination: str, organization: str) -> str:
-    """Return the subject for one ledger at one destination, whose name is cut where both are long."""
-    return f"{destination[: _SUBJECT - 1 - len(organization)]}/{organization}"
+    """Return the subject for one ledger at one destination."""
+    return f"{destination}/{organization}"
 
 
 def destination_of(subject: str) -> str:
@@ -58,12 +58,25 @@ def note(tx: Connection, look: str, subject: str, now: int, differing: int, told
     upsert(tx, finding_table, [(look, subject, now, differing, told)])
 
 
-def findings(tx: Connection) -> list[Found]:
-    """Return what each last look found, by look and subject."""
+def findings(tx: Connection, destinations: Sequence[Destination]) -> list[Found]:
+    """Return what each last look found, by look and subject, of what these destinations still take.
+
+    What was found of one that the settings no longer name, or of a ledger that it takes no more, is kept: it counts
+    again when it is put back.
+    """
+    known = {destination.name: destination for destination in destinations}
     rows = run(tx, "SELECT look, subject, found_at, differing, told FROM finding ORDER BY look, subject")
-    return [Found(row.look, row.subject, row.found_at, row.differing, row.told) for row in rows]
+    found = [Found(row.look, row.subject, row.found_at, row.differing, row.told) for row in rows]
+    return [one for one in found if _counts(one, known)]
 
 
 def forget(tx: Connection, look: str, subject: str) -> None:
     """Forget what a look found: its subject is no more."""
     run(tx, "DELETE FROM finding WHERE look = ? AND subject = ?", [look, subject])
+
+
+def _counts(found: Found, known: Mapping[str, Destination]) -> bool:
+    name, _, organization = found.subject.partition("/")
+    if found.look not in (RECONCILE, STATEMENT):
+        return True
+    return name in known and (found.look == RECONCILE or known[name].takes(organization))

@@ -119,16 +119,25 @@ def unclosed(tx: Connection, destination: Destination, organization: str) -> boo
     return bool(fetch(tx, sql, [name, organization, *[name] * _named_by_unclosed(lanes)]))
 
 
-def aside_counts(tx: Connection, destination: str, organization: str | None = None) -> dict[str, int]:
-    """Return how many entries of a destination, of one ledger or all, are waiting, refused and discarded."""
+def aside_counts(
+    tx: Connection, destination: Destination, of: Collection[str] | None = None, *, code: str | None = None
+) -> dict[str, int]:
+    """Return how many entries wait, were refused and discarded: of all ledgers, or `of` some, that a destination takes.
+
+    With `code`, those of this cause. What was set aside of a ledger or lane that it takes no more is kept and listed,
+    and waits for nobody.
+    """
     # Ledger by ledger along the key, so that nobody reads what other destinations set aside.
     states = ("waiting", "refused", "discarded")
+    lanes = ", ".join(f"'{lane.value}'" for lane in destination.lanes)
+    cause, causes = ("", []) if code is None else (" AND a.code = ?", [code])
     counts = ", ".join(
         "coalesce(sum((SELECT count(*) FROM set_aside a WHERE a.organization = l.organization"
-        f" AND a.destination = ? AND a.state = '{state}')), 0)" for state in states
+        f" AND a.destination = ? AND a.lane IN ({lanes}) AND a.state = '{state}'{cause})), 0)" for state in states
     )  # fmt: skip
-    one, parameters = ("", []) if organization is None else (" WHERE l.organization = ?", [organization])
-    [row] = fetch(tx, f"SELECT {counts} FROM ledger l{one}", [destination] * len(states) + parameters)
+    taken, parameters = destination.only_taken(tx, "l.organization", of)
+    sql = f"SELECT {counts} FROM ledger l WHERE {taken}"
+    [row] = fetch(tx, sql, [destination.name, *causes] * len(states) + parameters)
     return {state: int(count) for state, count in zip(states, row, strict=True) if count}
 
 

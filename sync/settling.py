@@ -15,6 +15,7 @@ from consent.database import Database, run
 from consent.entry import Entry
 from sync import findings, leases, outages, receipts
 from sync.clock import database_now
+from sync.destinations import Destination
 from sync.late import aside
 from sync.leases import Lease
 from sync.port import Delay, Outcome, Receipt, Refusal, StatementRefusedError, SuspendedError, TransientError
@@ -25,9 +26,9 @@ log = structlog.get_logger()
 class Settling:
     """The writing side of one tenure."""
 
-    def __init__(self, database: Database, lease: Lease, attempts: int) -> None:
+    def __init__(self, database: Database, destination: Destination, lease: Lease, attempts: int) -> None:
         """An entry that fails alone for the `attempts`th time becomes a dead letter."""
-        self._database, self._lease, self._attempts = database, lease, attempts
+        self._database, self._destination, self._lease, self._attempts = database, destination, lease, attempts
         self._is_away = lease.attempts > 0
         #: True where the destination had been away for this ledger and is back.
         self.recovered = False
@@ -87,13 +88,13 @@ class Settling:
         """Note that the destination is away, `after_some` was settled or from the start; tell it where that is news."""
         attempts = 1 if after_some else self._lease.attempts + 1
         with self._database.write() as tx:
-            is_new = outages.note_away(tx, self._lease, error, attempts, is_known=self._is_away)
+            is_new = outages.note_away(tx, self._destination, self._lease, error, attempts, is_known=self._is_away)
         if is_new:
             log.warning("destination.away", destination=self._lease.destination, code=error.code, advice=error.advice)
 
     def _note_back(self, tx: Connection) -> bool:
         """Note that the destination is back, if it was away; return whether that ended the outage."""
-        return self._is_away and outages.note_back(tx, self._lease)
+        return self._is_away and outages.note_back(tx, self._destination, self._lease)
 
     def _tell_back(self, ended: bool) -> None:
         """Say that the destination is back, once that is committed."""

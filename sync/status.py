@@ -20,6 +20,11 @@ _MINUTE = 60_000_000
 #: Batches of a lane that are looked at for the rate.
 _NEWEST = 500
 
+_STRANGE = (
+    "a process was started whose settings don't name it, or switch it off: give all processes the same settings, and "
+    "start them anew"
+)
+
 
 def status(database: Database, destinations: Sequence[Destination]) -> dict[str, Any]:
     """Return `{"destinations": […], "ledgers": […], "reviews": […]}` as `assent status --json` prints it."""
@@ -27,7 +32,7 @@ def status(database: Database, destinations: Sequence[Destination]) -> dict[str,
         known = {standing.name: standing for standing in standings(tx)}
         configured = {destination.name: destination for destination in destinations}
         rows = [_row(tx, destination, known.get(destination.name)) for destination in destinations]
-        rows += [_removed(standing) for name, standing in known.items() if name not in configured]
+        rows += [_removed(tx, standing) for name, standing in known.items() if name not in configured]
         ledgers = _ledgers(tx)
         waiting = backlogs(tx, database_now(tx))
         troubles = open_alarms(tx)
@@ -86,12 +91,13 @@ def _ledgers(tx: Connection) -> list[dict[str, Any]]:
 def _row(tx: Connection, destination: Destination, standing: Standing | None) -> dict[str, Any]:
     shares = owed_everywhere(tx, destination, oldest=True)
     behind = sum(share.count for share in shares)
-    asides = aside_counts(tx, destination.name)
+    asides = aside_counts(tx, destination)
+    taken, parameters = destination.only_taken(tx, "organization")
     away = run(
         tx,
-        """SELECT count(*) AS ledgers, min(advice) AS advice, min(code) AS code FROM lease
-        WHERE destination = ? AND attempts > 0""",
-        [destination.name],
+        f"""SELECT count(*) AS ledgers, min(advice) AS advice, min(code) AS code FROM lease
+        WHERE destination = ? AND attempts > 0 AND {taken}""",
+        [destination.name, *parameters],
     ).one()
     state, reason = _state(standing, behind, away.ledgers, f"{away.code}: {away.advice}")
     settled = sum(cursor for share in shares for cursor, _ in share.lanes.values()) - _skipped(tx, destination, shares)
@@ -117,8 +123,7 @@ def _budget(destination: Destination) -> dict[str, int] | None:
 
 def _state(standing: Standing | None, behind: int, away: int, trouble: str) -> tuple[str, str | None]:
     if standing is not None and standing.state is not State.OK:
-        reason = ": ".join(part for part in (standing.code, standing.advice) if part)
-        return standing.state.value, reason or None
+        return standing.state.value, _STRANGE if standing.state is State.REMOVED else standing.reason
     if away:
         return "retrying", trouble
     return ("catching_up", None) if behind else ("ok", None)
@@ -152,9 +157,13 @@ def _skipped(tx: Connection, destination: Destination, shares: Sequence[Owed]) -
     )  # fmt: skip
 
 
-def _removed(standing: Standing) -> dict[str, Any]:
+def _removed(tx: Connection, standing: Standing) -> dict[str, Any]:
+    # Nobody tries what waits there, but what was refused is still listed, and may be given up.
+    sql = """SELECT coalesce(sum((SELECT count(*) FROM set_aside a WHERE a.organization = l.organization
+    AND a.destination = ? AND a.state = 'refused')), 0) FROM ledger l"""
+    refused = int(fetch(tx, sql, [standing.name])[0][0])
     return {
         "name": standing.name, "state": standing.state.value, "owed": 0, "oldest_owed_seconds": None, "rate": 0.0,
         "delivered": 0,
-        "set_aside": 0, "refused": 0, "reason": standing.advice, "budget": None,
+        "set_aside": 0, "refused": refused, "reason": standing.reason, "budget": None,
     }  # fmt: skip

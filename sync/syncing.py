@@ -86,7 +86,7 @@ def _sync_one(
             _sync_ledgers(database, destination, rules, keeper, stop, synced, progress)
         with database.read() as tx:
             synced.owed = sum(share.count for share in owed_everywhere(tx, destination))
-            counts = aside_counts(tx, destination.name)
+            counts = aside_counts(tx, destination)
         synced.set_aside, synced.refused = counts.get("waiting", 0), counts.get("refused", 0)
     except DBAPIError as error:
         log.warning("sync.database_away", destination=destination.name, error=type(error.orig).__name__)

@@ -70,7 +70,7 @@ def list_destinations(config: Config = None, as_json: Json = False) -> None:
                 "enabled": name in configured and configured[name].enabled,
                 "lanes": [lane.value for lane in configured[name].lanes] if name in configured else [],
                 "state": known[name].state.value if name in known else "ok",
-                "reason": known[name].advice if name in known else None,
+                "reason": known[name].reason if name in known else None,
             }
             for name in sorted(configured.keys() | known.keys())
         ]
@@ -100,11 +100,13 @@ def _operate(operation: str, name: str, reason: str, config: Any, as_json: bool)
 
     act = destinations.pause if operation == "pause" else destinations.resume
     with assembled(config) as parts:
-        destinations.register(parts.database, parts.destinations)
+        # Other processes may have other settings: what these don't name isn't removed by this.
+        destinations.register(parts.database, parts.destinations, complete=False)
         try:
             act(parts.database, name, reason, host_actor(), now())
         except LookupError as error:
-            raise Problem(Exit.USAGE, f"there is no destination {name}: see `assent destination list`") from error
+            told = f"no destination {name} is switched on: see `assent destination list`"
+            raise Problem(Exit.USAGE, told) from error
     if as_json:
         print_object({"name": name, "state": "paused" if operation == "pause" else "ok"})
     else:

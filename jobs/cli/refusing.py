@@ -22,9 +22,13 @@ from jobs.cli.shared import (
 from jobs.exits import Exit, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Connection
 
     from jobs.build import Parts
+    from sync.choosing import Filters
+    from sync.destinations import Destination as To
 
 refused = group("The dead letters: entries that a destination refused.")
 
@@ -103,7 +107,7 @@ def retry(
     with assembled(config) as parts:
         chosen = parts.chosen(name)
         filters = Filters(only=Only.REFUSED, organization=key[0] if key else org, entry=key, code=code)
-        _must_match(parts, [one.name for one in chosen], filters)
+        _must_match(parts, chosen, filters)
         bring_again(parts, chosen, filters, as_json=as_json)
 
 
@@ -166,21 +170,37 @@ def _behind(tx: Any, after: str | None) -> tuple[str, str, str, int]:
     return found.organization, destination, found.lane, found.pos
 
 
-def _must_match(parts: Any, names: list[str], filters: Any) -> None:
-    """Problem where no dead letter is meant: a mistyped cause must not look like success."""
-    from sync import receipts
-
+def _must_match(parts: "Parts", chosen: "Sequence[To]", filters: "Filters") -> None:
+    """Problem where no dead letter is meant, or can be brought: a mistyped cause must not look like success."""
+    kept, meant = 0, 0
     with parts.database.read() as tx:
-        found = [
-            one for name in names
-            for one in receipts.asides(
-                tx, destination=name, organization=filters.organization, state="refused", code=filters.code,
-                limit=1_000_000 if filters.entry else 1,
-            )
-            if filters.entry in (None, (one.organization, one.seq))
-        ]  # fmt: skip
-    if not found and (filters.entry is not None or filters.code is not None):
+        for to in chosen:
+            counted = _counted(tx, to, filters)
+            kept, meant = kept + counted[0], meant + counted[1]
+    if not kept and (filters.entry is not None or filters.code is not None):
         raise Problem(Exit.USAGE, "no dead letter matches: see `assent refused list --by-cause`")
+    if kept > meant:
+        told = f"{kept - meant:,} of {kept:,} are of ledgers or lanes that this destination takes no more"
+        advice = f"{told}: name them in its settings again, or discard these letters"
+        if not meant:
+            raise Problem(Exit.USAGE, advice)
+        say(advice)
+
+
+def _counted(tx: "Connection", to: "To", filters: "Filters") -> tuple[int, int]:
+    """Return how many dead letters of a destination match, and how many of those it would still take."""
+    from sync import receipts
+    from sync.owed import aside_counts
+
+    name, org, code = to.name, filters.organization, filters.code
+    if filters.entry is None:
+        causes = receipts.causes(tx, destination=name, organization=org)
+        of = None if org is None else [org]
+        kept = sum(one.entries for one in causes if code in (None, one.code))
+        return kept, aside_counts(tx, to, of, code=code).get("refused", 0)
+    found = receipts.asides(tx, destination=name, organization=org, state="refused", code=code, limit=1_000_000)
+    letters = [one for one in found if (one.organization, one.seq) == filters.entry]
+    return len(letters), sum(to.takes(one.organization) and one.lane in to.lanes for one in letters)
 
 
 def _print_causes(causes: list[Any], as_json: bool) -> None:

@@ -4,12 +4,14 @@ import base64
 import json
 import threading
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from standardwebhooks import Webhook
 
 from connectors.memory import MemoryConnector
+from consent.kinds import SYSTEM
 from jobs.build import Parts
 from jobs.chores import compare_all, verify_all
 from jobs.exits import Problem
@@ -88,7 +90,7 @@ class Installation:
     """The settings of one installation, and processes of it that watch."""
 
     def __init__(self, folder, url, hook, smtp, to):
-        self._file, self._to, self._opened = folder / "settings.toml", to, []
+        self._file, self.destinations, self._opened = folder / "settings.toml", [to], []
         self.settings = f"""
 [database]
 url = "{url}"
@@ -110,7 +112,7 @@ disk_free_percent = 0
     def parts(self, **environ):
         environ = {f"ASSENT_ALERTS__{name}": value for name, value in environ.items()}
         parts = Parts(load_settings(self._file, environ | {"ASSENT_ALERTS__WEBHOOK_SECRET": SECRET}))
-        parts.__dict__["destinations"] = [self._to]  # a destination in memory has no settings
+        parts.__dict__["destinations"] = self.destinations  # a destination in memory has no settings
         self._opened.append(parts)
         return parts
 
@@ -261,6 +263,52 @@ def test_a_destination_that_refuses_to_be_told_how_far_it_is_is_told_of_with_its
     assert smtp.mails[0]["Subject"] == (
         "Assent: memory can't be told how far it is: REQUIRED_FIELD_MISSING: Undo it in Setup"
     )
+
+
+def test_what_was_found_at_a_destination_or_a_ledger_of_it_is_over_when_the_settings_no_longer_name_it_and_comes_back(
+    installed, database, hook, to
+):
+    name = "an-archive-with-a-name-of-fifty-characters-or-more"
+    [long] = installed.destinations = [replace(to, name=name)]
+    of_zeta = findings.ledger_at(name, "zeta-holdings-of-north-america-1")
+    with database.write() as tx:
+        findings.note(tx, findings.STATEMENT, of_zeta, 1, 1, "REQUIRED_FIELD_MISSING: Undo it in Setup")
+        findings.note(tx, findings.RECONCILE, name, 1, 3, "3 missing")
+
+    told = []
+    for destinations in ([long], [replace(long, organizations=frozenset({"acme"}))], [], [long]):
+        installed.destinations = destinations
+        installed.watch()()
+        told.append(sorted(hook.told))
+        hook.got.clear()
+
+    assert told == [
+        [("alert.started", "drift", name), ("alert.started", "statement", name)],
+        [("alert.ended", "statement", name)],
+        [("alert.ended", "drift", name)],
+        [("alert.started", "drift", name), ("alert.started", "statement", name)],
+    ]
+
+
+def test_what_a_destination_refused_or_put_off_of_a_ledger_that_it_takes_no_more_is_trouble_no_more(
+    installed, database, hook, to
+):
+    intake = Intake(database)
+    [refused, put_off] = intake.take([text("STOP", contact=n) for n in range(2)])
+    intake.close()
+    to.connector.refuse(refused["entries"][1], code="STRING_TOO_LONG")
+    to.connector.delay(put_off["entries"][1], retry_after=3600)
+    deliver_all(database, to)
+    time.sleep(0.1)
+
+    installed.watch(CONSENT_SECONDS="0.05")()
+    installed.destinations = [replace(to, organizations=frozenset({SYSTEM}))]
+    installed.watch(CONSENT_SECONDS="0.05")()
+
+    assert sorted(hook.told) == [
+        ("alert.ended", "late", "memory"), ("alert.ended", "refused", "memory"),
+        ("alert.started", "late", "memory"), ("alert.started", "refused", "memory"),
+    ]  # fmt: skip
 
 
 def change(database, body):

@@ -226,6 +226,7 @@ def test_dead_letters_are_listed_by_cause_and_retried_or_discarded_by_cause_id_o
             set_aside(tx, [SetAside(*key, "refused", 1, 0, 1_000_000 * n, code, "Shorten it.")])
     database.dispose()
 
+    elsewhere = acme.run("refused", "retry", ids[4], ASSENT_DESTINATIONS__ARCHIVE__ORGANIZATIONS="system")
     causes, page, rest, shown, asked, retried, one, discarded, left = acme.run_all(
         ("refused", "list", "--by-cause", "--json"),
         ("refused", "list", "--limit", "4", "--json"),
@@ -238,6 +239,7 @@ def test_dead_letters_are_listed_by_cause_and_retried_or_discarded_by_cause_id_o
         ("refused", "list", "--json"),
     )
 
+    assert (elsewhere.code, "takes no more" in elsewhere.err, elsewhere.out) == (2, True, "")
     assert [(row["destination"], row["code"], row["entries"]) for row in causes.lines] == [
         ("archive", "STRING_TOO_LONG", 4), ("archive", "REQUIRED_FIELD_MISSING", 2),
     ]  # fmt: skip

@@ -7,9 +7,11 @@ import pytest
 
 from connectors.memory import MemoryConnector
 from consent.kinds import SYSTEM, Lane
+from sync.choosing import Filters, Only
 from sync.destinations import State, pause, register, resume, standing
 from sync.port import TransientError
 from sync.receipts import cursor
+from sync.resync import resync
 from sync.status import status
 from sync.syncing import sync_now
 from sync.workers import Workers
@@ -20,9 +22,11 @@ from tests.sync.sync_world import (
     entries,
     found,
     ids,
+    logged,
     owed_to,
     promised,
     rules,
+    set_aside_for,
     text,
     told,
     wait_for,
@@ -137,6 +141,95 @@ def test_a_renamed_destination_fills_up_again_and_holds_one_copy_of_each(acme, i
     assert {row["name"]: row["state"] for row in status(acme, [renamed])["destinations"]} == {
         "renamed": "ok", "memory": "removed",
     }  # fmt: skip
+
+
+def test_a_destination_that_was_paused_and_taken_out_of_the_settings_is_still_paused_when_it_is_put_back(
+    acme, intake, to
+):
+    intake.take([text()])
+    register(acme, [to])
+    pause(acme, to.name, "Migration", "ann", NOON)
+    register(acme, [])
+    [gone] = status(acme, [])["destinations"]
+    with pytest.raises(LookupError):
+        resume(acme, to.name, "", "ann", NOON)
+
+    back = deliver_all(acme, to)
+
+    assert (gone["state"], gone["reason"].partition(";")[2]) == (
+        "removed", " what it was delivered and refused is kept; when it is put back it is still paused: Migration",
+    )  # fmt: skip
+    assert (back.code, to.connector.pushes) == ("paused", [])
+    assert (told(acme, to)["state"], told(acme, to)["reason"]) == ("paused", "Migration")
+
+
+def test_a_process_with_other_settings_is_named_as_what_stops_deliveries(acme, intake, to):
+    intake.take([text()])
+    register(acme, [to])
+
+    register(acme, [destination("other")])
+
+    assert told(acme, to)["state"] == "removed"
+    assert "give all processes the same settings" in told(acme, to)["reason"]
+
+
+@pytest.fixture
+def narrowed(acme, intake, to):
+    """A destination that took two ledgers and now takes one, and what it refused and put off of the other."""
+    found(acme, "globex")
+    intake.take([text(), text(org="globex"), text(org="globex", contact=1)])
+    bad, slow = ids(acme, "globex")[-2:]
+    to.connector.refuse(bad, code="STRING_TOO_LONG")
+    to.connector.delay(slow, retry_after=3600)
+    deliver_all(acme, to)
+    to.connector.accept(bad)
+    to.connector.pushes.clear()
+    return replace(to, organizations=frozenset({"acme", SYSTEM}))
+
+
+def test_what_was_refused_of_a_ledger_that_a_destination_takes_no_more_is_never_brought_there_and_is_kept(
+    acme, to, narrowed
+):
+    done = resync(acme, narrowed, Filters(only=Only.REFUSED), rules(), actor="ann", now=NOON)
+    synced = deliver_all(acme, narrowed)
+
+    assert (done.matched, done.total) == (0, 0)
+    assert {organization for organization, *_ in to.connector.pushes} == {SYSTEM}
+    assert (synced.set_aside, synced.refused, synced.owed) == (0, 0, 0)
+    state = told(acme, narrowed)
+    assert (state["state"], state["set_aside"], state["refused"]) == ("ok", 0, 0)
+    assert state["delivered"] == len(ids(acme, "acme", SYSTEM))
+    assert len(set_aside_for(acme, narrowed)) == 2
+    assert (told(acme, to)["set_aside"], told(acme, to)["refused"]) == (1, 1)
+
+
+def test_what_was_refused_of_a_lane_that_a_destination_takes_no_more_is_never_brought_there(acme, to, narrowed):
+    lanes = {letter.lane for letter in set_aside_for(acme, to)}
+    others = replace(to, lanes=tuple(lane for lane in Lane if lane not in lanes))
+
+    done = resync(acme, others, Filters(only=Only.REFUSED), rules(), actor="ann", now=NOON)
+
+    assert (done.matched, to.connector.pushes) == (0, [])
+    assert (told(acme, others)["set_aside"], told(acme, others)["refused"]) == (0, 0)
+
+
+def test_an_outage_is_over_when_the_ledger_that_it_lasts_for_is_taken_no_more_and_the_next_is_told(acme, intake, to):
+    found(acme, "globex")
+    intake.take([text(), text(org="globex")])
+    with to.connector.away():
+        deliver_all(acme, to)
+    narrowed = replace(to, organizations=frozenset({"acme", SYSTEM}))
+
+    with logged() as names:
+        deliver_all(acme, narrowed)
+    after = told(acme, narrowed)
+    intake.take([text(contact=1)])
+    with logged() as later, to.connector.away():
+        deliver_all(acme, narrowed)
+
+    assert names.count("destination.back") == 1
+    assert (after["state"], after["reason"]) == ("ok", None)
+    assert later.count("destination.away") == 1
 
 
 def test_an_organization_and_a_destination_added_while_deliveries_run_get_everything(acme, intake, to):

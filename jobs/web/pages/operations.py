@@ -139,7 +139,7 @@ def _overview(desk: Desk, request: Request, who: Viewer) -> dict[str, Any]:
         rows += [_gone(row) for name, row in told.items()
                  if who.organizations is None and name not in {one.name for one in desk.destinations}]  # fmt: skip
         runs = _visible(list_runs(tx, limit=60), who, {one.name for one in seen})
-        looks = {one.subject: one for one in findings.findings(tx) if one.look == findings.RECONCILE}
+        looks = {one.subject: one for one in findings.findings(tx, desk.destinations) if one.look == findings.RECONCILE}
         # What people have to be told is told of the whole system.
         alarms = open_alarms(tx) if who.organizations is None else []
     looks = {one.name: looks[one.name] for one in seen if one.name in looks}
@@ -156,7 +156,7 @@ def _row(
     tx: Connection, one: Destination, told: dict[str, Any], ledgers: Sequence[str] | None, now: int
 ) -> dict[str, Any]:  # fmt: skip
     lanes = behind(tx, one, ledgers)
-    asides = _asides(tx, one.name, ledgers)
+    asides = aside_counts(tx, one, ledgers)
     owed = sum(lane.owed for lane in lanes)
     ticks = pace(tx, one, now - _HOUR, now, 12, ledgers)
     # Its state is the destination's, but who sees one ledger is told of that one's backlog only.
@@ -175,16 +175,6 @@ def _gone(told: dict[str, Any]) -> dict[str, Any]:
         "name": told["name"], "state": told["state"], "reason": told["reason"], "owed": 0, "waits": None, "holds": None,
         "set_aside": 0, "refused": 0, "rate": "", "budget": None, "gone": True,
     }  # fmt: skip
-
-
-def _asides(tx: Connection, name: str, ledgers: Sequence[str] | None) -> dict[str, int]:
-    if ledgers is None:
-        return aside_counts(tx, name)
-    counts: dict[str, int] = {}
-    for ledger in ledgers:
-        for state, count in aside_counts(tx, name, ledger).items():
-            counts[state] = counts.get(state, 0) + count
-    return counts
 
 
 def _rate(ticks: Sequence[Tick]) -> str:
