@@ -1,7 +1,7 @@
 """Destinations: the configured places, and what the database knows of each of them."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -87,6 +87,13 @@ class Standing:
             return told
         paused = f"; when it is put back it is still {told}" if self.code == State.PAUSED else ""
         return f"the settings don't name it, or switch it off; what it was delivered and refused is kept{paused}"
+
+    def as_removed(self) -> "Standing":
+        """Return how it stands where the settings don't name it, or switch it off."""
+        # What a person paused stays so when it is put back: only a person resumes it.
+        if State.PAUSED in (self.state, self.code):
+            return replace(self, state=State.REMOVED, code=State.PAUSED)
+        return replace(self, state=State.REMOVED, code=None, advice=None)
 
 
 def register(database: Database, destinations: Sequence[Destination], *, complete: bool = True) -> None:
@@ -214,11 +221,8 @@ def _operate(database: Database, name: str, state: State, operation: str, reason
 
 
 def _remove(tx: Connection, known: Standing, now: int) -> None:
-    # What a person paused stays so when it is put back: only a person resumes it.
-    if known.state is State.PAUSED:
-        set_state(tx, known.name, State.REMOVED, now, code=State.PAUSED, advice=known.advice)
-    else:
-        set_state(tx, known.name, State.REMOVED, now)
+    gone = known.as_removed()
+    set_state(tx, known.name, State.REMOVED, now, code=gone.code, advice=gone.advice)
 
 
 def _put_back(tx: Connection, known: Standing, now: int) -> None:

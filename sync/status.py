@@ -32,7 +32,7 @@ def status(database: Database, destinations: Sequence[Destination]) -> dict[str,
         known = {standing.name: standing for standing in standings(tx)}
         configured = {destination.name: destination for destination in destinations}
         rows = [_row(tx, destination, known.get(destination.name)) for destination in destinations]
-        rows += [_removed(tx, standing) for name, standing in known.items() if name not in configured]
+        rows += [_removed(standing.as_removed()) for name, standing in known.items() if name not in configured]
         ledgers = _ledgers(tx)
         waiting = backlogs(tx, database_now(tx))
         troubles = open_alarms(tx)
@@ -157,13 +157,9 @@ def _skipped(tx: Connection, destination: Destination, shares: Sequence[Owed]) -
     )  # fmt: skip
 
 
-def _removed(tx: Connection, standing: Standing) -> dict[str, Any]:
-    # Nobody tries what waits there, but what was refused is still listed, and may be given up.
-    sql = """SELECT coalesce(sum((SELECT count(*) FROM set_aside a WHERE a.organization = l.organization
-    AND a.destination = ? AND a.state = 'refused')), 0) FROM ledger l"""
-    refused = int(fetch(tx, sql, [standing.name])[0][0])
+def _removed(standing: Standing) -> dict[str, Any]:
     return {
         "name": standing.name, "state": standing.state.value, "owed": 0, "oldest_owed_seconds": None, "rate": 0.0,
         "delivered": 0,
-        "set_aside": 0, "refused": refused, "reason": standing.reason, "budget": None,
+        "set_aside": 0, "refused": 0, "reason": standing.reason, "budget": None,
     }  # fmt: skip

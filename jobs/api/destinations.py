@@ -94,7 +94,7 @@ def _add_states(router: APIRouter, database: Database, configured: Mapping[str, 
 
     def operate(grant: Grant, name: str, asked: Why | None, act: Any, state: str) -> Response:
         _found(grant, configured, name)
-        operating.register(database, list(configured.values()))
+        operating.register(database, [configured[name]], complete=False)
         act(database, name, asked.reason.strip() if asked else "", grant.id, _now())
         return _json({"name": name, "state": state})
 

@@ -63,6 +63,8 @@ def list_destinations(config: Config = None, as_json: Json = False) -> None:
         with parts.database.read() as tx:
             known = {one.name: one for one in standings(tx)}
         configured = parts.settings.destinations
+        known |= {name: one.as_removed() for name, one in known.items()
+                  if name not in configured or not configured[name].enabled}  # fmt: skip
         rows: list[dict[str, Any]] = [
             {
                 "name": name,

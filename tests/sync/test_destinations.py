@@ -163,6 +163,16 @@ def test_a_destination_that_was_paused_and_taken_out_of_the_settings_is_still_pa
     assert (told(acme, to)["state"], told(acme, to)["reason"]) == ("paused", "Migration")
 
 
+def test_a_destination_that_the_settings_at_hand_do_not_name_is_shown_as_removed_and_stays_as_it_is(acme, to):
+    register(acme, [to])
+
+    [row] = status(acme, [])["destinations"]
+
+    assert (row["state"], "don't name it" in row["reason"]) == ("removed", True)
+    with acme.read() as tx:
+        assert standing(tx, to.name).state is State.OK
+
+
 def test_a_process_with_other_settings_is_named_as_what_stops_deliveries(acme, intake, to):
     intake.take([text()])
     register(acme, [to])
