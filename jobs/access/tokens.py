@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, Column, Connection, Index, LargeBinary, Strin
 from consent.database import PERSONAL, insert, metadata, run
 from jobs.access.notes import note_setting
 from jobs.access.sessions import hashed
-from jobs.access.viewer import Sight, tree_of
+from jobs.access.viewer import Sight, require_organization, tree_of
 
 token_table = Table(
     "access_token",
@@ -96,7 +96,7 @@ def create_token(
         raise TokenError(f"a token has at least one scope of {', '.join(Scope)}")
     if expires_at is not None and expires_at <= now:
         raise TokenError("a token's end is in the future")
-    _require_organization(tx, organization)
+    require_organization(tx, organization)
     made, secret = f"tok-{secrets.token_hex(6)}", f"assent_{secrets.token_urlsafe(32)}"
     row = (made, hashed(secret), name, organization, ",".join(sorted(granted)), now, expires_at, None, None)
     insert(tx, token_table, [row])
@@ -144,18 +144,12 @@ def tokens(
 ) -> Sequence[Token]:  # fmt: skip
     """Return tokens by id, ended ones too, from the one behind `after` on; of one organization, or all.
 
-    Raises TokenError where there is no such organization.
+    Raises SettingError where there is no such organization.
     """
-    _require_organization(tx, organization)
+    require_organization(tx, organization)
     only, given = ("", []) if organization is None else ("AND organization = ?", [organization])
     sql = f"SELECT {_COLUMNS} FROM access_token WHERE id > ? {only} ORDER BY id LIMIT ?"
     return [_token(row) for row in run(tx, sql, [after, *given, limit])]
-
-
-def _require_organization(tx: Connection, organization: str | None) -> None:
-    known = "SELECT 1 FROM organization WHERE id = ?"
-    if organization is not None and run(tx, known, [organization]).first() is None:
-        raise TokenError("there is no organization of this id: see `assent org list`")
 
 
 def _scopes(written: str) -> frozenset[Scope]:

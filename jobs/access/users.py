@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table, U
 
 from consent.database import PERSONAL, among, insert, metadata, run
 from jobs.access.notes import note_setting
-from jobs.access.viewer import Role
+from jobs.access.viewer import Role, require_organization
 
 user_table = Table(
     "access_user",
@@ -62,7 +62,7 @@ def create_user(
     if not 1 <= len(name) <= 400:
         raise UserError("a user's name is 1 to 400 characters")
     granted = _granted(roles)
-    _require_organization(tx, organization)
+    require_organization(tx, organization)
     if find_user(tx, login) is not None:
         raise UserError("there is a user of this login already: `assent user set` changes one")
     made = f"usr-{secrets.token_hex(6)}"
@@ -87,7 +87,7 @@ def change_user(
             raise UserError("a user's name is 1 to 400 characters")
         changes["name"] = name.strip()
     if organization is not None or sees_all:
-        _require_organization(tx, organization)
+        require_organization(tx, organization)
         changes["organization"] = organization
     if disabled is not None:
         changes["disabled_at"] = (one.disabled_at or now) if disabled else None
@@ -145,9 +145,9 @@ def users(
 ) -> Sequence[User]:  # fmt: skip
     """Return accounts by login, from the one behind `after` on; of one organization, or all.
 
-    Raises UserError where there is no such organization.
+    Raises SettingError where there is no such organization.
     """
-    _require_organization(tx, organization)
+    require_organization(tx, organization)
     only, given = ("", []) if organization is None else ("AND organization = ?", [organization])
     sql = f"SELECT {_COLUMNS} FROM access_user WHERE login > ? {only} ORDER BY login LIMIT ?"
     return [_user(row) for row in run(tx, sql, [after, *given, limit])]
@@ -164,12 +164,6 @@ def normal_login(login: str) -> str:
     if not _LOGIN.fullmatch(given):
         raise UserError("a login is 2 to 200 characters without blanks, as ann@bank.example")
     return given
-
-
-def _require_organization(tx: Connection, organization: str | None) -> None:
-    known = "SELECT 1 FROM organization WHERE id = ?"
-    if organization is not None and run(tx, known, [organization]).first() is None:
-        raise UserError("there is no organization of this id: see `assent org list`")
 
 
 def _granted(roles: Iterable[Role]) -> frozenset[Role]:

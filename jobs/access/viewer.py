@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from consent.database import run
 from consent.entry import Entry
+from consent.organizations import SettingError
 
 
 class Role(StrEnum):
@@ -67,6 +68,13 @@ def tree_of(tx: Connection, organization: str | None) -> frozenset[str] | None:
     )
     parents = {row.id: row.parent for row in rows}
     return frozenset(one for one in parents if organization in _line_of(parents, one))
+
+
+def require_organization(tx: Connection, organization: str | None) -> None:
+    """Raise SettingError where there is no such organization; None is all of them."""
+    known = "SELECT 1 FROM organization WHERE id = ?"
+    if organization is not None and run(tx, known, [organization]).first() is None:
+        raise SettingError("there is no organization of this id: see `assent org list`")
 
 
 def _line_of(parents: Mapping[str, str | None], one: str | None) -> list[str]:

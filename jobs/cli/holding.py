@@ -101,10 +101,13 @@ def list_(
     from consent.canonical import entry_id, timestamp
     from consent.holds import list_holds
     from consent.ledger import read_entry
+    from jobs.asking import found_organization
     from jobs.build import assembled
 
     rows: list[dict[str, Any]] = []
-    with assembled(config) as parts, parts.database.read() as tx:
+    with assembled(config, only_reads=True) as parts, parts.database.read() as tx:
+        if org is not None:
+            found_organization(tx, org)
         for one in [one for one in list_holds(tx, org) if name in (None, one.name)][:limit]:
             said = read_entry(tx, one.organization, one.seq)
             facts, values = (said.facts(), said.revealed()) if said is not None else ({}, {})

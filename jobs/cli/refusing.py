@@ -57,11 +57,13 @@ def list_refused(
 ) -> None:
     """Print the dead letters and why each was refused, a page at a time."""
     from jobs.build import assembled
+    from jobs.cli.resyncing import found_ledger
     from sync import receipts
 
     state = "waiting" if waiting else "refused"
     with assembled(config, only_reads=True) as parts, parts.database.read() as tx:
         _must_be_known(parts, tx, name)
+        found_ledger(parts, org)
         if by_cause:
             causes = receipts.causes(tx, destination=name, organization=org, state=state)
             _print_causes([one for one in causes if code in (None, one.code)], as_json)
@@ -100,13 +102,14 @@ def retry(
 ) -> None:
     """Bring dead letters to their destinations again: one, those of a cause, or all; ends 3 if some stay refused."""
     from jobs.build import assembled
-    from jobs.cli.resyncing import bring_again
+    from jobs.cli.resyncing import bring_again, found_ledger
     from sync.choosing import Filters, Only
 
     key = entry_key(entry)
     with assembled(config) as parts:
         chosen = parts.chosen(name)
-        filters = Filters(only=Only.REFUSED, organization=key[0] if key else org, entry=key, code=code)
+        ledger = key[0] if key else found_ledger(parts, org)
+        filters = Filters(only=Only.REFUSED, organization=ledger, entry=key, code=code)
         _must_match(parts, chosen, filters)
         bring_again(parts, chosen, filters, as_json=as_json)
 

@@ -77,7 +77,7 @@ def resync(
     with assembled(config) as parts:
         filters = Filters(
             only=Which(only.value),
-            organization=_ledger(parts, org),
+            organization=found_ledger(parts, org),
             since=at_time(since, "--since"),
             until=at_time(until, "--until"),
             conversations=_conversations(parts, org, contact),
@@ -137,7 +137,7 @@ def reconcile(
     found: list[dict[str, Any]] = []
     away = False
     with assembled(config, only_reads=not repair) as parts, stopping() as stop, progress_bar() as bar:
-        ledger = _ledger(parts, org)
+        ledger = found_ledger(parts, org)
         for one in parts.chosen(name):
             try:
                 found.append(_reconcile_one(parts, one, ledger, repair, stop, bar))
@@ -299,7 +299,7 @@ def _destination_of(parts: Any, run: str, name: str | None) -> str:
     return str(found.destination)
 
 
-def _ledger(parts: Any, org: str | None) -> str | None:
+def found_ledger(parts: Any, org: str | None) -> str | None:
     """Return the ledger that is meant, None for all; Problem where there is none of that name."""
     from consent.ledger import ledgers
 

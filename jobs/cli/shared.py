@@ -22,7 +22,7 @@ Config = Annotated[
     Path | None,
     typer.Option(
         "--config", metavar="PATH", help="Settings file [default: $ASSENT_CONFIG or settings.toml].",
-        callback=_inherit, show_default=False, dir_okay=False,
+        callback=_inherit, show_default=False,
     ),
 ]  # fmt: skip
 Json = Annotated[

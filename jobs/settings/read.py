@@ -115,7 +115,9 @@ class _Reading:
                     if isinstance(keys, dict):
                         yield (name, destination), keys, _KINDS.get(str(keys.get("kind")))
             elif isinstance(model.annotation, type) and issubclass(model.annotation, Section):
-                yield (name,), self.tree.setdefault(name, {}) if table is None else table, model.annotation
+                found = self.tree.setdefault(name, {})
+                if isinstance(found, dict):  # what is no table is told of when all is checked
+                    yield (name,), found, model.annotation
 
 
 def _find_file(config: Path | None, environ: Mapping[str, str], faults: list[Fault]) -> Path | None:
@@ -176,7 +178,7 @@ def _overlay(environ: Mapping[str, str], reading: _Reading) -> None:
 def _load_secrets(reading: _Reading, keys: bool) -> None:
     """Put the content of each secret's file in its place; a value from the environment goes before it."""
     for at, table, model in reading.sections():
-        if model is None or not isinstance(table, dict):
+        if model is None:
             continue
         for name in _secrets(model):
             path, named = (*at, name), table.get(f"{name}_file")
@@ -208,7 +210,7 @@ def _read_secret(reading: _Reading, path: Path_, named: Path) -> str | None:
 def _place_paths(reading: _Reading) -> None:
     """Make relative paths count from the settings file, those in an SQLite URL too."""
     for at, table, model in reading.sections():
-        if model is None or not isinstance(table, dict):
+        if model is None:
             continue
         for name, info in model.model_fields.items():
             path, value = (*at, name), table.get(name, info.default)
@@ -259,6 +261,10 @@ def _validate(reading: _Reading) -> Settings | None:
 
 def _tell(reading: _Reading, path: Path_, kind: str, message: str) -> None:
     """Turn one of pydantic's errors into a fault (its message never quotes the value)."""
+    if path[0] == "destinations" and path[-1] == "[key]":
+        fix = "name it with small letters, digits, - and _, a letter first, 64 at most"
+        reading.fault(path[:2], "bad name", fix)
+        return
     if path[0] == "destinations" and len(path) > 2:
         path = path[:2] + path[3:]  # the third is the kind, by which pydantic chose the model
     if kind.startswith("union_tag"):
@@ -271,8 +277,8 @@ def _tell(reading: _Reading, path: Path_, kind: str, message: str) -> None:
         reading.fault(path, "unknown key", _suggest(path[-1], known, "remove it"))
         return
     path = tuple(part for part in path if not part.isdigit())  # of a list, name the list
-    if path[0] == "destinations" and path[-1] == "[key]":
-        reading.fault(path[:2], "a destination's name is small letters, digits, - and _", "rename it")
+    if kind == "model_type" or message.startswith("Input should be a valid dictionary"):
+        reading.fault(path, "it is a value, and should be a table", f"write its keys below a line [{'.'.join(path)}]")
         return
     model = _model_at(path[:-1], reading.tree)
     info = next((i for name, i in model.model_fields.items() if path[-1] in (name, i.alias)), None) if model else None

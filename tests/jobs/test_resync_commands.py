@@ -147,6 +147,9 @@ WRONG = [
     (("refused", "discard", "--reason", " ", "--yes"), 2, "--reason is empty"),
     (("refused", "list", "--after", "acme-000000000002"), 2, "--after"),
     (("refused", "list", "--destination", "nope"), 2, "known are: archive"),
+    (("refused", "list", "--org", "nobody"), 2, "assent org list"),
+    (("refused", "retry", "--org", "nobody"), 2, "assent org list"),
+    (("hold", "list", "--org", "nobody"), 2, "assent org list"),
     (("destination", "pause", "nowhere", "--reason", "x"), 2, "destination list"),
 ]
 

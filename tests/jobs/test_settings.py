@@ -219,3 +219,20 @@ def test_organizations_and_lanes_are_read_from_lists(write):
     archive = load_settings(Path(file), {}).settings.destinations["a"]
 
     assert (archive.organizations, archive.lanes) == (("acme", "system"), (Lane.AUDIT,))
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "fix"),
+    [
+        ("delivery = 3", "delivery", "a line [delivery]"),
+        ("[destinations]\narchive = 3", "destinations.archive", "a line [destinations.archive]"),
+        ("[[jobs]]\ndeliver = '30s'", "jobs", "a line [jobs]"),
+        ('[destinations."A B"]\nkind = "archive"', "destinations.A B", "small letters"),
+        (f'[destinations.{"x" * 65}]\nkind = "archive"', f"destinations.{'x' * 65}", "64 at most"),
+    ],
+)
+def test_a_section_that_is_no_table_or_has_a_bad_name_is_told_with_what_to_write(write, text, key, fix):
+    [fault] = faults_of(write(text))
+
+    assert fault.startswith(f"{key} (")
+    assert fix in fault
