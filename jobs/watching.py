@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import structlog
 from sqlalchemy import Connection
 
+from consent.canonical import timestamp
 from consent.database import Database, among, run
 from consent.kinds import Lane
 from consent.ledger import read_lane
@@ -39,7 +40,7 @@ _TELL_DAYS = 7
 _DIFFERS = {
     findings.RECONCILE: (
         "drift",
-        "{0} differs",
+        "what {0} holds differs from what was delivered there",
         (
             "run `assent reconcile --destination {0}` to see which, and `--repair` to bring them again; what is "
             "`extra` or `duplicate` there, a person must look at"
@@ -47,13 +48,13 @@ _DIFFERS = {
     ),
     findings.VERIFY: (
         "tamper",
-        "{0} differs",
+        "{0} isn't as it was written",
         "run `assent verify --ledger`; keep the database as it is, and find out who changed it before anything else",
     ),
     findings.RESTORE: (
         "restore",
-        "{0} differs",
-        "run `assent db restore --compare`: nothing is taken or delivered until then",
+        "the {0} is a backup's and wasn't compared with the destinations",
+        "run `assent db restore --compare`: nothing is taken or delivered until it ends 0",
     ),
     findings.STATEMENT: (
         "statement",
@@ -196,7 +197,7 @@ def _late(tx: Connection, destinations: Sequence[Destination], most: float) -> I
         if oldest is not None and now - oldest > most * 1_000_000:
             yield Trouble(
                 "late", destination.name,
-                f"a decision has been waiting for {destination.name} since more than {most:.0f} seconds",
+                f"a decision has been waiting for {destination.name} since {timestamp(oldest)[:19]}Z",
                 "`assent status` says why; a STOP is in force here, and must get there",
                 {"seconds": round((now - oldest) / 1_000_000)},
             )  # fmt: skip

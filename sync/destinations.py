@@ -14,7 +14,7 @@ from consent.database import Database, among, metadata, run
 from consent.kinds import SYSTEM, Kind, Lane
 from consent.ledger import append, create_ledger, ledgers, newest_head
 from consent.values import Record
-from sync import receipts
+from sync import leases, receipts
 from sync.clock import clock, database_now
 from sync.port import Connector
 
@@ -169,8 +169,9 @@ def pause(database: Database, name: str, reason: str, actor: str, now: int) -> N
 
 
 def resume(database: Database, name: str, reason: str, actor: str, now: int) -> None:
-    """Let deliveries to a paused or suspended destination go on."""
+    """Let deliveries to a paused or suspended destination go on, and try one that was away at once."""
     _operate(database, name, State.OK, "resume", reason, actor, now)
+    leases.hurry(database, name)
 
 
 def discard(database: Database, letters: Sequence[receipts.SetAside], reason: str, actor: str, now: int) -> None:

@@ -127,8 +127,7 @@ def catch_up(
 
 def mark_restored(tx: Connection) -> None:
     """Mark a database as restored, in the transaction that restores it."""
-    told = "restored from a backup: run `assent db restore --compare` before anything else"
-    findings.note(tx, findings.RESTORE, findings.DATABASE, database_now(tx), 1, told)
+    findings.note(tx, findings.RESTORE, findings.DATABASE, database_now(tx), 1)
 
 
 def is_to_be_compared(database: Database) -> bool:

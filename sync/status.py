@@ -95,11 +95,11 @@ def _row(tx: Connection, destination: Destination, standing: Standing | None) ->
     taken, parameters = destination.only_taken(tx, "organization")
     away = run(
         tx,
-        f"""SELECT count(*) AS ledgers, min(advice) AS advice, min(code) AS code FROM lease
-        WHERE destination = ? AND attempts > 0 AND {taken}""",
+        f"""SELECT count(*) AS ledgers, min(advice) AS advice, min(code) AS code, min(away_since) AS since,
+        min(due_at) AS due_at FROM lease WHERE destination = ? AND attempts > 0 AND {taken}""",
         [destination.name, *parameters],
     ).one()
-    state, reason = _state(standing, behind, away.ledgers, f"{away.code}: {away.advice}")
+    state, reason, since, next_try = _state(standing, behind, away)
     settled = sum(cursor for share in shares for cursor, _ in share.lanes.values()) - _skipped(tx, destination, shares)
     return {
         "name": destination.name,
@@ -111,6 +111,8 @@ def _row(tx: Connection, destination: Destination, standing: Standing | None) ->
         "set_aside": asides.get("waiting", 0),
         "refused": asides.get("refused", 0),
         "reason": reason,
+        "since": None if since is None else timestamp(since),
+        "next_try_at": None if next_try is None else timestamp(next_try),
         "budget": _budget(destination),
     }
 
@@ -121,12 +123,14 @@ def _budget(destination: Destination) -> dict[str, int] | None:
     return None if budget is None else {"used": budget.used, "limit": budget.limit, **budget.details}
 
 
-def _state(standing: Standing | None, behind: int, away: int, trouble: str) -> tuple[str, str | None]:
+def _state(standing: Standing | None, behind: int, away: Any) -> tuple[str, str | None, int | None, int | None]:
+    """Return a destination's state and why; where it is in trouble, since when, and when it is tried by itself."""
     if standing is not None and standing.state is not State.OK:
-        return standing.state.value, _STRANGE if standing.state is State.REMOVED else standing.reason
-    if away:
-        return "retrying", trouble
-    return ("catching_up", None) if behind else ("ok", None)
+        reason = _STRANGE if standing.state is State.REMOVED else standing.reason
+        return standing.state.value, reason, standing.since, standing.until
+    if away.ledgers:
+        return "retrying", f"{away.code}: {away.advice}", away.since, away.due_at or None
+    return "catching_up" if behind else "ok", None, None, None
 
 
 def _age(tx: Connection, times: Collection[int]) -> float | None:
@@ -161,5 +165,6 @@ def _removed(standing: Standing) -> dict[str, Any]:
     return {
         "name": standing.name, "state": standing.state.value, "owed": 0, "oldest_owed_seconds": None, "rate": 0.0,
         "delivered": 0,
-        "set_aside": 0, "refused": 0, "reason": standing.reason, "budget": None,
+        "set_aside": 0, "refused": 0, "reason": standing.reason, "since": timestamp(standing.since),
+        "next_try_at": None, "budget": None,
     }  # fmt: skip

@@ -162,9 +162,15 @@ def _tables(told: dict[str, Any]) -> list[tuple[tuple[str, ...], list[list[Any]]
     keys = ("name", "state", "owed", "oldest_owed_seconds", "rate", "delivered", "set_aside", "refused")
     columns = (
         "DESTINATION", "STATE", "OWED", "OLDEST (S)", "PER SECOND", "DELIVERED", "SET ASIDE", "REFUSED", "API TODAY",
-        "REASON",
+        "SINCE", "NEXT TRY", "REASON",
     )  # fmt: skip
-    destinations = [[*(one[key] for key in keys), _used(one["budget"]), one["reason"]] for one in told["destinations"]]
+    destinations = [
+        [
+            *(one[key] for key in keys), _used(one["budget"]), _to_the_second(one["since"]),
+            _to_the_second(one["next_try_at"]), one["reason"],
+        ]
+        for one in told["destinations"]
+    ]  # fmt: skip
     shown: list[tuple[tuple[str, ...], list[list[Any]]]] = [(columns, destinations)]
     shown.append((("LEDGER", "ENTRIES"), [[one["organization"], one["size"]] for one in told["ledgers"]]))
     if told["reviews"]:
@@ -174,6 +180,10 @@ def _tables(told: dict[str, Any]) -> list[tuple[tuple[str, ...], list[list[Any]]
         rows = [[one[key] for key in ("since", "what", "advice")] for one in told["alerts"]]
         shown.append((("ALERT SINCE", "WHAT", "WHAT TO DO"), rows))
     return shown
+
+
+def _to_the_second(timestamp: str | None) -> str | None:
+    return None if timestamp is None else f"{timestamp[:19]}Z"
 
 
 def _used(budget: dict[str, int] | None) -> str | None:

@@ -90,6 +90,25 @@ def test_a_paused_destination_gets_nothing_until_it_is_resumed_and_both_stand_in
     assert to.connector.ids() == ids(acme)
 
 
+def test_a_destination_that_was_away_is_tried_at_once_when_somebody_resumes_it_and_status_says_when_else(
+    acme, intake, to
+):
+    intake.take([text()])
+    with to.connector.away():
+        for _ in range(8):  # it is left alone for minutes by now
+            deliver_all(acme, to)
+    away = told(acme, to)
+    resume(acme, to.name, "Mounted again", "ann", NOON)
+
+    workers = Workers(acme, [to], rules(), poll_seconds=0.01)
+    workers.start()
+    wait_for(lambda: owed_to(acme, to) == 0)
+    workers.drain(10)
+
+    assert (away["state"], away["since"] < away["next_try_at"]) == ("retrying", True)
+    assert (told(acme, to)["since"], told(acme, to)["next_try_at"]) == (None, None)
+
+
 def test_workers_do_not_deliver_to_a_paused_destination(acme, intake, to):
     intake.take([text()])
     register(acme, [to])
