@@ -12,9 +12,8 @@ from sync import findings
 from sync.choosing import Filters, Only
 from sync.clock import database_now
 from sync.delivery import Rules
-from sync.destinations import Destination, State, standings
+from sync.destinations import Destination
 from sync.owed import aside_counts, owed_everywhere
-from sync.port import SuspendedError
 from sync.reconcile import Problem, Reconciled, reconcile
 from sync.resync import Resynced, resync
 from sync.runs import Noted, Work, noted
@@ -73,7 +72,6 @@ def compare(
     found = left = look()
     repaired = 0
     if repair is not None and found.differences and not run.stop.is_set():
-        must_not_be_paused(database, destination.name)
         filters = Filters(only=Only.DIFFERING, organization=organization)
         repaired = resync(
             database, destination, filters, repair, actor=actor, now=now, stop=run.stop,
@@ -103,14 +101,6 @@ def bring(
     if done.stopped:  # at the end of its budget, too: it can be gone on with
         run.stop.set()
     return done
-
-
-def must_not_be_paused(database: Database, name: str) -> None:
-    """Raise SuspendedError for a destination that a person paused."""
-    with database.read() as tx:
-        paused = any(known.name == name and known.state is State.PAUSED for known in standings(tx))
-    if paused:
-        raise SuspendedError("paused", f"paused by a person: run `assent destination resume {name}` first")
 
 
 def _expected(database: Database, destination: Destination, organization: str | None) -> int:

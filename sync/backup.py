@@ -3,6 +3,7 @@
 The same form whichever database it is from: anyone can open it, and it can be restored into either.
 """
 
+import glob
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -45,7 +46,7 @@ def backup(database: Database, path: Path, migrate: Sequence[Migrate], progress:
 
     Whoever writes meanwhile isn't kept waiting. Raises BackupError where the file is there already, or can't be made.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = _beside(path, "part")
     there = BackupError(f"{path} is there already, and a backup overwrites nothing: name another file")
     if path.exists():
         raise there
@@ -168,7 +169,7 @@ def _copy_tables(database: Database, part: Path, migrate: Sequence[Migrate], pro
 @contextmanager
 def _at_this_schema(path: Path, migrate: Sequence[Migrate]) -> Iterator[Database]:
     """Give a copy of a backup, brought to this program's schema; the backup itself stays as it is."""
-    copy = path.with_name(f".{path.name}.{os.getpid()}.restoring")
+    copy = _beside(path, "restoring")
     try:
         _make_private(copy)
         with _reading(path) as source, closing(sqlite3.connect(copy)) as target:
@@ -222,6 +223,25 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
 def _sizes(path: Path) -> dict[str, int]:
     with _reading(path) as source:
         return dict(source.execute(_SIZES).fetchall())
+
+
+def _beside(path: Path, use: str) -> Path:
+    """Return the name of a file beside a backup that this process works in; what killed ones left goes."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.{use}*"):
+        pid = left.name.removeprefix(f".{path.name}.").partition(".")[0]
+        if pid.isdigit() and not _is_alive(int(pid)):
+            _remove(left)
+    return path.with_name(f".{path.name}.{os.getpid()}.{use}")
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def _make_private(path: Path) -> None:

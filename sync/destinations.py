@@ -16,7 +16,7 @@ from consent.ledger import append, create_ledger, ledgers, newest_head
 from consent.values import Record
 from sync import leases, receipts
 from sync.clock import clock, database_now
-from sync.port import Connector
+from sync.port import Connector, SuspendedError
 
 log = structlog.get_logger()
 
@@ -133,6 +133,14 @@ def standing(tx: Connection, name: str) -> Standing:
         if known.name == name:
             return known
     raise LookupError("there is no such destination")
+
+
+def require_not_paused(database: Database, name: str) -> None:
+    """Raise SuspendedError for a destination that a person paused."""
+    with database.read() as tx:
+        paused = any(known.name == name and known.state is State.PAUSED for known in standings(tx))
+    if paused:
+        raise SuspendedError("paused", f"paused by a person: run `assent destination resume {name}` first")
 
 
 def suspend(database: Database, name: str, code: str, advice: str, until: int | None = None) -> None:

@@ -28,7 +28,7 @@ from sync.budgets import calls_left, seconds_per_call
 from sync.choosing import Choice, Filters
 from sync.clock import database_now
 from sync.delivery import Rules, deliver
-from sync.destinations import Destination
+from sync.destinations import Destination, require_not_paused
 from sync.late import aside
 from sync.leases import Keeper
 from sync.port import Batch, Outcome, Receipt, Refusal, TransientError
@@ -108,6 +108,7 @@ class _Resync:
 
     def run(self, resume: str | None, actor: str, now: int) -> Resynced:
         started = time.monotonic()
+        require_not_paused(self._database, self._destination.name)
         keeper = Keeper(self._database, self._rules.lease_seconds)
         # One resync or repair of a destination at a time: a lease like any other, on no ledger.
         right = self._right = self._take_right(wait=resume is not None)
@@ -121,6 +122,7 @@ class _Resync:
                 if self._stop.is_set() or not self._has_room(page):
                     self._result.stopped = True
                     break
+                require_not_paused(self._database, self._destination.name)  # nor may it be in the middle
                 self._push_page(page, keeper)
             with self._database.write() as tx:
                 self._note(tx, "stopped" if self._result.stopped else "done")

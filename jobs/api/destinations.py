@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from consent.canonical import parse_entry_id, timestamp
 from consent.database import Database
+from consent.ledger import ledgers, read_entry
 from jobs.access import Grant, Scope
 from jobs.api.keys import needs, require_sight
 from jobs.api.queries import PROBLEMS, instant
@@ -111,6 +112,10 @@ def _add_work(router: APIRouter, database: Database, configured: Mapping[str, De
         if asked.dry_run:
             return _json(_foreseen(runs, name, filters, grant))
         require_idle(name)
+        try:
+            operating.require_not_paused(database, name)
+        except SuspendedError as error:
+            raise ProblemError(409, "paused", f"{error.advice[0].upper()}{error.advice[1:]}.") from None
         return _begun(runs.resync(name, filters, actor=grant.id, resume=asked.resume))
 
     @router.post(
@@ -120,7 +125,7 @@ def _add_work(router: APIRouter, database: Database, configured: Mapping[str, De
     def reconcile(grant: Operates, name: Name, asked: Reconcile | None = None) -> Response:
         _found(grant, configured, name)
         asked = asked or Reconcile()
-        organization = _ledger(grant, asked.org)
+        organization = _ledger(database, grant, asked.org)
         require_idle(name)
         return _begun(runs.reconcile(name, organization=organization, repair=asked.repair, actor=grant.id))
 
@@ -175,15 +180,21 @@ def _sees(grant: Grant, destination: Destination) -> bool:
     return destination.organizations is not None and destination.organizations <= grant.organizations
 
 
-def _ledger(grant: Grant, org: str | None) -> str | None:
-    if org is not None:
-        require_sight(grant, org)
+def _ledger(database: Database, grant: Grant, org: str | None) -> str | None:
+    """Return the ledger that is meant, None for all; an answer of 404 where there is none of that name."""
+    if org is None:
+        return None
+    require_sight(grant, org)
+    with database.read() as tx:
+        if org not in ledgers(tx):
+            told = "There is no ledger of this name: name a main organization."
+            raise ProblemError(404, "unknown_organization", told)
     return org
 
 
 def _filters(database: Database, grant: Grant, asked: Resync) -> Filters:
     conversations, entry = None, None
-    organization = _ledger(grant, asked.org)
+    organization = _ledger(database, grant, asked.org)
     if asked.contact is not None:
         with database.read() as tx:
             try:
@@ -191,11 +202,16 @@ def _filters(database: Database, grant: Grant, asked: Resync) -> Filters:
             except QuestionError as error:
                 detail = f"{error.detail[0].upper()}{error.detail[1:]}."
                 raise ProblemError(404 if "organization" in error.code else 422, error.code, detail) from None
+        if not conversations:
+            raise ProblemError(404, "not_found", "There is no conversation with this contact.")
     if asked.entry is not None:
         try:
             entry = parse_entry_id(asked.entry)
         except ValueError as error:
             raise ProblemError(422, "invalid_request", f"{error}.") from None
+        with database.read() as tx:
+            if read_entry(tx, *entry) is None:
+                raise ProblemError(404, "not_found", "There is no entry of this id.")
     since, until = (
         None if at is None else instant(at, name) for name, at in (("since", asked.since), ("until", asked.until))
     )

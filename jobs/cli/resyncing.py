@@ -165,7 +165,8 @@ def _resync_one(
     stop: threading.Event, bar: Bar,
 ) -> dict[str, Any]:  # fmt: skip
     from jobs.build import host_actor
-    from jobs.comparing import bring, must_not_be_paused, noted_bring
+    from jobs.comparing import bring, noted_bring
+    from sync.destinations import require_not_paused
     from sync.port import SuspendedError, TransientError
     from sync.resync import resync as foresee
 
@@ -185,7 +186,7 @@ def _resync_one(
                 stop=stop, budget=budget,
             )  # fmt: skip
         else:
-            must_not_be_paused(parts.database, one.name)
+            require_not_paused(parts.database, one.name)  # what can't begin is no run
             with noted_bring(
                 parts.database, one.name, filters, resume=resume, budget=budget, actor=actor, stop=stop
             ) as told:

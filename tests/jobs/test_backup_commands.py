@@ -1,7 +1,10 @@
 """`db backup`, `db restore`, `db forecast` as an operator runs them, with what is lost and what comes back."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 from tests.jobs.test_commands import lines_of
 from tests.jobs.test_serve import TOKEN, serving
@@ -30,6 +33,20 @@ def test_a_backup_is_restored_and_what_was_recorded_since_comes_back_from_the_ar
     assert (restored.code, restored.json["ok"], list(restored.json["brought_back"])) == (0, True, ["acme"])
     assert after.out == whole
     assert [one["state"] for one in shown.json] == ["opted_out"]
+
+
+def test_what_a_killed_backup_or_restore_left_beside_its_file_goes_with_the_next(acme):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    folder = acme.folder / "var"
+    uses = ("part", "restoring", "restoring-wal")
+    left = [folder / f".b.{pid}.{use}" for pid in (dead.pid, os.getpid()) for use in uses]
+    for file in left:
+        file.write_bytes(b"+14045550123")
+
+    acme.run_all(("db", "backup", "var/b"), ("db", "restore", "var/b", "--yes"))
+
+    assert [file.exists() for file in left] == [False] * 3 + [True] * 3
 
 
 def test_nothing_is_taken_or_delivered_while_a_destination_holds_what_a_restored_database_does_not_know(acme, text):

@@ -68,11 +68,13 @@ def test_a_pause_holds_until_it_is_resumed_and_both_are_entries_with_their_reaso
     paused = api.post("/v1/destinations/everybodys/pause", {"reason": "an audit"})
     deliver(api, destinations[:1])
     states = {one["name"]: one for one in api.get("/v1/destinations").json()["destinations"]}
+    refused = api.post("/v1/destinations/everybodys/resync")
     resumed = api.post("/v1/destinations/everybodys/resume")
     deliver(api, destinations[:1])
 
     assert paused.json() == {"name": "everybodys", "state": "paused"}
     assert (states["everybodys"]["state"], states["everybodys"]["reason"]) == ("paused", "an audit")
+    assert is_problem(refused, 409, "paused")
     assert resumed.json() == {"name": "everybodys", "state": "ok"}
     operations = api.get("/v1/entries", org="system", kind="operation").json()["entries"]
     assert [(one["body"]["operation"], one["body"]["actor"]) for one in operations] == [
@@ -124,7 +126,11 @@ def test_a_reconcile_is_a_run_too(api, destinations):
         ("nowhere/resync", {"dry_run": True}, 404, "not_found"),
         ("everybodys/resync", {"contact": "nine o'clock", "org": "acme"}, 422, "invalid_number"),
         ("everybodys/resync", {"org": "nobody", "contact": "+14045550123"}, 404, "unknown_organization"),
+        ("everybodys/resync", {"org": "nobody"}, 404, "unknown_organization"),
+        ("everybodys/reconcile", {"org": "nobody"}, 404, "unknown_organization"),
+        ("everybodys/resync", {"contact": "+14045550177"}, 404, "not_found"),
         ("everybodys/resync", {"entry": "7"}, 422, "invalid_request"),
+        ("everybodys/resync", {"entry": "acme-000000009999"}, 404, "not_found"),
         ("everybodys/resync", {"since": "soon"}, 422, "invalid_request"),
         ("everybodys/resync", {"only": "some"}, 422, "invalid_request"),
         ("everybodys/resync", {"dry_run": 1}, 422, "invalid_request"),

@@ -9,7 +9,7 @@ from connectors.memory import MemoryConnector
 from consent.kinds import SYSTEM, Lane
 from sync.choosing import Filters, Only
 from sync.destinations import State, pause, register, resume, standing
-from sync.port import TransientError
+from sync.port import SuspendedError, TransientError
 from sync.receipts import cursor
 from sync.resync import resync
 from sync.status import status
@@ -121,6 +121,25 @@ def test_workers_do_not_deliver_to_a_paused_destination(acme, intake, to):
     workers.drain(10)
 
     assert to.connector.pushes == []
+
+
+def test_a_resync_brings_nothing_to_a_paused_destination_be_it_paused_in_the_middle(acme, intake):
+    to = destination(batch=5, in_flight=1)
+    intake.take([text("Hi", contact=at) for at in range(20)])
+    deliver_all(acme, to)
+    to.connector.pushes.clear()
+
+    def pause_it(so_far):
+        if so_far.matched:
+            pause(acme, to.name, "Migration", "ann", NOON)
+
+    brought = []
+    for progress in (pause_it, None):
+        with pytest.raises(SuspendedError, match="destination resume memory"):
+            resync(acme, to, Filters(), rules(), actor="ann", now=NOON, progress=progress)
+        brought.append(sum(len(positions) for *_, positions, late in to.connector.pushes if late))
+
+    assert brought[0] == brought[1] <= 5
 
 
 def test_pausing_an_unknown_destination_says_so(acme):
