@@ -32,7 +32,7 @@ def status(database: Database, destinations: Sequence[Destination]) -> dict[str,
         known = {standing.name: standing for standing in standings(tx)}
         configured = {destination.name: destination for destination in destinations}
         rows = [_row(tx, destination, known.get(destination.name)) for destination in destinations]
-        rows += [_removed(standing.as_removed()) for name, standing in known.items() if name not in configured]
+        rows += [_removed(standing) for name, standing in known.items() if name not in configured]
         ledgers = _ledgers(tx)
         waiting = backlogs(tx, database_now(tx))
         troubles = open_alarms(tx)
@@ -162,9 +162,10 @@ def _skipped(tx: Connection, destination: Destination, shares: Sequence[Owed]) -
 
 
 def _removed(standing: Standing) -> dict[str, Any]:
+    gone = standing.as_removed()
     return {
-        "name": standing.name, "state": standing.state.value, "owed": 0, "oldest_owed_seconds": None, "rate": 0.0,
+        "name": gone.name, "state": gone.state.value, "owed": 0, "oldest_owed_seconds": None, "rate": 0.0,
         "delivered": 0,
-        "set_aside": 0, "refused": 0, "reason": standing.reason, "since": timestamp(standing.since),
-        "next_try_at": None, "budget": None,
+        "set_aside": 0, "refused": 0, "reason": gone.reason,
+        "since": timestamp(gone.since) if gone == standing else None, "next_try_at": None, "budget": None,
     }  # fmt: skip

@@ -17,7 +17,7 @@ from jobs.cli.shared import (
     progress_bar,
     stopping,
 )
-from jobs.exits import Exit, Problem
+from jobs.exits import Exit
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the records.")]
 
@@ -103,12 +103,8 @@ def _operate(operation: str, name: str, reason: str, config: Any, as_json: bool)
     act = destinations.pause if operation == "pause" else destinations.resume
     with assembled(config) as parts:
         # Other processes may have other settings: what these don't name isn't removed by this.
-        destinations.register(parts.database, parts.destinations, complete=False)
-        try:
-            act(parts.database, name, reason, host_actor(), now())
-        except LookupError as error:
-            told = f"no destination {name} is switched on: see `assent destination list`"
-            raise Problem(Exit.USAGE, told) from error
+        destinations.register(parts.database, parts.chosen(name), complete=False)
+        act(parts.database, name, reason, host_actor(), now())
     if as_json:
         print_object({"name": name, "state": "paused" if operation == "pause" else "ok"})
     else:

@@ -150,7 +150,7 @@ WRONG = [
     (("refused", "list", "--org", "nobody"), 2, "assent org list"),
     (("refused", "retry", "--org", "nobody"), 2, "assent org list"),
     (("hold", "list", "--org", "nobody"), 2, "assent org list"),
-    (("destination", "pause", "nowhere", "--reason", "x"), 2, "destination list"),
+    (("destination", "pause", "nowhere", "--reason", "x"), 2, "switched on are: archive"),
 ]
 
 
