@@ -34,6 +34,25 @@ _NUMBERS = re.compile(
 _OURS = ("consent", "sync", "connectors", "jobs")
 
 
+class DatabaseOutage:
+    """The database away for a part of this process: warned of when it starts and when it is over, however often met."""
+
+    def __init__(self, part: str, **keys: str) -> None:
+        self._part, self._keys, self._lasts = part, keys, False
+
+    def met(self, error: Exception) -> None:
+        """Note that the database was away."""
+        if not self._lasts:
+            structlog.get_logger().warning(f"{self._part}.database_away", **self._keys, error=type(error).__name__)
+        self._lasts = True
+
+    def over(self) -> None:
+        """Note that the database was there."""
+        if self._lasts:
+            structlog.get_logger().warning(f"{self._part}.database_back", **self._keys)
+        self._lasts = False
+
+
 def configure_logs(level: str = "info", stream: TextIO | None = None) -> None:
     """Send structlog's and the standard library's records as JSON lines to `stream` (stderr)."""
     shared: list[Processor] = [

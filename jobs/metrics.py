@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import structlog
 from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.core import CollectorRegistry, CounterMetricFamily, GaugeMetricFamily, Metric
 from sqlalchemy.exc import SQLAlchemyError
@@ -16,11 +15,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from consent.database import DatabaseError
 from jobs.build import Parts
 from jobs.disks import disks_of
+from jobs.logs import DatabaseOutage
 from jobs.scheduler import Jobs
 from sync import alarms, findings
 from sync.status import lanes_of, status
-
-log = structlog.get_logger()
 
 Metrics = Callable[[], bytes]
 
@@ -48,6 +46,7 @@ class _Kept:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._read_at, self._read = float("-inf"), list[Metric]()
+        self._outage = DatabaseOutage("metrics")
 
     def collect(self) -> Iterable[Metric]:
         if time.monotonic() - self._read_at > _FRESH:
@@ -61,10 +60,12 @@ class _Kept:
     def _families(self) -> list[Metric]:
         up = GaugeMetricFamily("assent_database_up", "1 while the database can be read.", value=1)
         try:
-            return [up, *_of_destinations(self._parts), *_of_ledgers(self._parts), *_of_disks(self._parts)]
+            found = [up, *_of_destinations(self._parts), *_of_ledgers(self._parts), *_of_disks(self._parts)]
         except (SQLAlchemyError, DatabaseError) as error:
-            log.warning("metrics.database_away", error=type(error).__name__)
+            self._outage.met(error)
             return [GaugeMetricFamily("assent_database_up", "1 while the database can be read.", value=0)]
+        self._outage.over()
+        return found
 
 
 def _of_destinations(parts: Parts) -> list[Metric]:

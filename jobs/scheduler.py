@@ -16,6 +16,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from sqlalchemy.exc import DBAPIError
 
 from consent.database import Database, run
+from jobs.logs import DatabaseOutage
 from jobs.schedules import interval_seconds, trigger_of
 from sync import leases
 from sync.clock import database_now
@@ -140,6 +141,7 @@ class _Runner:
         return Told(known.succeeded_at, known.succeeded, known.failed, known.seconds, self.busy_seconds())
 
     def _go_round(self) -> None:
+        outage = DatabaseOutage("job", job=self.job.name)
         while True:
             self._wake.wait()
             self._wake.clear()
@@ -148,8 +150,9 @@ class _Runner:
             started = self._busy_since = time.monotonic()
             try:
                 ended_well = self._run()
+                outage.over()
             except DBAPIError as error:
-                log.warning("job.database_away", job=self.job.name, error=type(error.orig).__name__)
+                outage.met(error)
                 ended_well = False
             except Exception:
                 log.exception("job.failed", job=self.job.name)

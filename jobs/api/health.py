@@ -18,6 +18,7 @@ from starlette.routing import Route
 from consent.database import Database, DatabaseError
 from jobs.api.guard import Guard
 from jobs.api.keys import Keys, Token
+from jobs.logs import DatabaseOutage
 from jobs.web.problems import ProblemError, problem
 from sync.migrate import SchemaError, require
 
@@ -35,6 +36,7 @@ def health_routes(
 
     `stalled` names the jobs of this process that give no sign of life.
     """
+    outage, was_quiet = DatabaseOutage("readiness"), list[str]()
 
     async def livez(_request: Request) -> Response:
         return _ok({"status": "alive"})
@@ -47,10 +49,14 @@ def health_routes(
         except SchemaError as error:
             return problem(ProblemError(503, "schema", str(error)))
         except (SQLAlchemyError, DatabaseError) as error:
-            log.warning("readiness.failed", error=type(error).__name__)
+            outage.met(error)
             return problem(ProblemError(503, "unavailable", "The database can't be reached."))
-        if quiet := stalled():
-            log.warning("readiness.stalled", jobs=list(quiet))
+        outage.over()
+        nonlocal was_quiet
+        if (quiet := list(stalled())) != was_quiet:  # it is asked every second or so
+            log.warning("readiness.stalled", jobs=quiet)
+            was_quiet = quiet
+        if quiet:
             told = f"These jobs give no sign of life: {', '.join(quiet)}. See their last log lines, then start anew."
             return problem(ProblemError(503, "stalled", told))
         return _ok({"status": "ready"})

@@ -1,15 +1,19 @@
 """Jobs come back as the settings say: never twice at once, late rather than never, and seen when they hang."""
 
+import asyncio
 import threading
 import time
 
 import pytest
 import requests
+from structlog.testing import capture_logs
 
 from consent.database import open_database
+from jobs.api.health import health_routes
 from jobs.scheduler import Job, Jobs, alone
 from jobs.schedules import trigger_of
 from jobs.settings import SettingsError, load_settings
+from sync.migrate import require
 from tests.jobs.test_serve import TOKEN, lines_until, serving
 from tests.sync.sync_world import wait_for
 
@@ -138,3 +142,29 @@ def test_jobs_alone_deliver_and_say_how_they_are(acme, text):
     assert 'assent_job_stalled{job="scheduler"} 0.0' in told
     assert "acme" not in told
     assert "+1404" not in told
+
+
+def test_a_database_that_is_away_is_warned_of_when_it_goes_and_when_it_is_back_however_often_it_is_asked(
+    postgres, postgres_template, open_databases
+):
+    postgres.run(f"CREATE DATABASE going_away TEMPLATE {postgres_template} STRATEGY file_copy")
+    away = open_databases(postgres.url("going_away"))
+    _, ready = health_routes(away, lambda: False)
+
+    with capture_logs() as events:
+        runs = Jobs(away, [Job("look", "1s", lambda _: require(away))])
+        wait_for(lambda: runs.told()["look"].succeeded)
+        postgres.run("ALTER DATABASE going_away ALLOW_CONNECTIONS false")
+        postgres.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'going_away'")
+        wait_for(lambda: runs.told()["look"].failed >= 2)
+        answers = [asyncio.run(ready.endpoint(None)).status_code for _ in range(3)]
+        postgres.run("ALTER DATABASE going_away ALLOW_CONNECTIONS true")
+        succeeded = runs.told()["look"].succeeded
+        wait_for(lambda: runs.told()["look"].succeeded > succeeded)
+        answers.append(asyncio.run(ready.endpoint(None)).status_code)
+        runs.end(10)
+
+    told = [event["event"] for event in events]
+    assert answers == [503, 503, 503, 200]
+    for part in ("job", "readiness"):
+        assert [one for one in told if one.startswith(f"{part}.")] == [f"{part}.database_away", f"{part}.database_back"]

@@ -214,7 +214,7 @@ def _refused(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _stuck(rows: Sequence[dict[str, Any]]) -> str:
-    stuck = [row for row in rows if row["owed"] and row["state"] in ("suspended", "paused", "retrying")]
+    stuck = [row for row in rows if row["owed"] and row["state"] not in ("ok", "catching_up")]
     count, names = sum(row["owed"] for row in stuck), " and ".join(words(row["name"]) for row in stuck)
     return f"{plural(count, 'entry', 'entries')} not at {names}" if stuck else ""
 
