@@ -4,7 +4,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import structlog
 from sqlalchemy import Connection
@@ -72,6 +72,8 @@ class Watch:
         self._channels = channels_of(parts.settings.alerts)
         self._asked_budgets = self._asked_certificates = float("-inf")
         self._certificates: list[Trouble] = []
+        #: Channels that couldn't be told the last time.
+        self._away: frozenset[str] = frozenset()
 
     def look(self, _stop: threading.Event) -> None:
         """Look once, and tell what is new."""
@@ -86,7 +88,7 @@ class Watch:
         with alone(database, "watch") as lost:
             if lost is not None:
                 self._look_at_all(quiet)
-                tell_all(database, self._channels)
+                self._away = tell_all(database, self._channels, self._away)
 
     def _look_at_all(self, quiet: int) -> None:
         database, settings = self._parts.database, self._parts.settings.alerts
@@ -134,8 +136,11 @@ class Watch:
                 )  # fmt: skip
 
 
-def tell_all(database: Database, channels: Sequence[Channel]) -> None:
-    """Tell each channel what it wasn't told yet; one that is away is told the next time."""
+def tell_all(database: Database, channels: Sequence[Channel], known_away: Collection[str] = ()) -> frozenset[str]:
+    """Tell each channel what it wasn't told yet, and return which are away: those are told the next time.
+
+    One that is `known_away` is warned of no more.
+    """
     by_name = {channel.name: channel for channel in channels}
     with database.read() as tx:
         waiting = alarms.to_tell(tx, list(by_name), database_now(tx) - _TELL_DAYS * _DAY)
@@ -148,7 +153,8 @@ def tell_all(database: Database, channels: Sequence[Channel]) -> None:
                 by_name[name].tell(alarm, end=end)
             except OSError as error:
                 away.add(name)
-                log.warning("alarm.not_told", channel=name, error=type(error).__name__)
+                if name not in known_away:
+                    log.warning("alarm.not_told", channel=name, error=type(error).__name__)
                 continue
             except Exception:  # a fault of ours in one of them keeps nobody from being told of the others
                 log.exception("alarm.failed", channel=name, kind=alarm.kind)
@@ -156,6 +162,7 @@ def tell_all(database: Database, channels: Sequence[Channel]) -> None:
             with database.write() as tx:
                 alarms.note_told(tx, alarm.id, name, end=end)
             log.info("alarm.told", channel=name, kind=alarm.kind, subject=alarm.subject, end=end)
+    return frozenset(away)
 
 
 def _of_database(tx: Connection, destinations: Sequence[Destination], consent_seconds: float) -> list[Trouble]:

@@ -27,7 +27,7 @@ from sync.resync import resync
 from sync.runs import list_runs
 from tests.archive.programs import free_port
 from tests.archive.smtp_server import SmtpServer
-from tests.sync.sync_world import NOON, deliver_all, destination, found, rules, text
+from tests.sync.sync_world import NOON, deliver_all, destination, found, logged, rules, text
 
 SECRET = "whsec_" + base64.b64encode(b"twenty-four random bytes!").decode()
 
@@ -177,10 +177,12 @@ def test_a_channel_that_is_away_is_told_when_it_is_back_and_keeps_no_other_from_
     smtp.fail("451")
     suspend(database, to.name, "forbidden", "Rotate the key.")
 
-    for _ in range(4):
-        look()
+    with logged() as names:
+        for _ in range(4):
+            look()
 
     assert [code for code, _, _ in hook.got] == [500, 302, 204]
+    assert names.count("alarm.not_told") == 2  # a channel, once
     assert len({id for _, id, _ in hook.got}) == 1
     assert smtp.faults_left == []
     assert len(smtp.mails) == 1
