@@ -115,9 +115,23 @@ def open_alarms(tx: Connection) -> list[Alarm]:
     return _alarms(tx, f"{_OPEN} ORDER BY started_at, id", [])
 
 
-def newest_alarms(tx: Connection, limit: int) -> list[Alarm]:
-    """Return alarms, over or not, the newest first."""
-    return _alarms(tx, "1 = 1 ORDER BY started_at DESC, id LIMIT ?", [limit])
+def newest_alarms(
+    tx: Connection, limit: int, *, is_open: bool = False, kind: str | None = None, after: str | None = None
+) -> list[Alarm]:
+    """Return alarms, the newest first, those behind the one of the id `after`; with `is_open` those that aren't over.
+
+    Raises LookupError where there is no alarm of that id.
+    """
+    where, parameters = _OPEN if is_open else "1 = 1", list[Any]()
+    if kind is not None:
+        where, parameters = f"{where} AND kind = ?", [kind]
+    if after is not None:
+        if run(tx, "SELECT 1 FROM alarm WHERE id = ?", [after]).first() is None:
+            raise LookupError("there is no alarm of this id")
+        begun = "(SELECT started_at FROM alarm WHERE id = ?)"
+        where += f" AND (started_at < {begun} OR (started_at = {begun} AND id > ?))"
+        parameters += [after] * 3
+    return _alarms(tx, f"{where} ORDER BY started_at DESC, id LIMIT ?", [*parameters, limit])
 
 
 def to_tell(tx: Connection, channels: Sequence[str], since: int) -> list[tuple[Alarm, list[tuple[str, bool]]]]:

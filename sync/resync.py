@@ -155,7 +155,7 @@ class _Resync:
 
     def _take_right(self, *, wait: bool) -> leases.Lease:
         """Take the right to be the one resync; whoever resumes a run that was killed waits its lease out."""
-        name, until = f"resync {self._destination.name}"[:64], time.monotonic()
+        name, until = resync_runs.right_of(self._destination.name), time.monotonic()
         until += self._rules.lease_seconds + 1 if wait else 0
         while True:
             with self._database.write() as tx:

@@ -17,7 +17,7 @@ from jobs.cli.shared import (
     print_table,
     say,
 )
-from jobs.exits import Exit
+from jobs.exits import Exit, Problem
 
 alert = group("What people were told of: suspended destinations, late decisions, drift, full disks.")
 
@@ -85,23 +85,30 @@ def doctor(config: Config = None, as_json: Json = False) -> None:
 @alert.command("list")
 def list_alerts(
     all_: Annotated[bool, typer.Option("--all", help="Those that are over, too.")] = False,
+    kind: Annotated[str | None, typer.Option(metavar="KIND", help="Only of this kind, as `late` or `drift`.")] = None,
     limit: Limit = 100,
+    after: Annotated[str | None, typer.Option(metavar="ID", help="Begin behind this one: the last row's.")] = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Print what people were told of and isn't over."""
+    """Print what people were told of and isn't over, the newest first."""
     from jobs.alerting import told
     from jobs.build import assembled
-    from sync.alarms import newest_alarms, open_alarms
+    from sync.alarms import newest_alarms
 
     with assembled(config, only_reads=True) as parts, parts.database.read() as tx:
-        found = newest_alarms(tx, limit) if all_ else open_alarms(tx)[:limit]
+        try:
+            found = newest_alarms(tx, limit, is_open=not all_, kind=kind, after=after)
+        except LookupError as error:
+            raise Problem(Exit.USAGE, f"there is no alert {after}: see `assent alert list --all`") from error
     rows = [told(one, end=one.ended_at is not None) | {"told": sorted(one.start_told)} for one in found]
     if as_json:
         print_lines(rows)
     else:
-        columns = ("STARTED_AT", "ENDED_AT", "KIND", "SUBJECT", "WHAT", "ADVICE")
+        columns = ("ID", "STARTED_AT", "ENDED_AT", "KIND", "SUBJECT", "WHAT", "ADVICE")
         print_table(columns, ([row[column.lower()] for column in columns] for row in rows), empty="No trouble.")
+    if len(rows) == limit:
+        say(f"there may be more: --after {rows[-1]['id']}")
 
 
 @alert.command("test")

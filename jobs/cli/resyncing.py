@@ -12,6 +12,7 @@ from jobs.cli.shared import (
     Config,
     Destination,
     Json,
+    Limit,
     at_time,
     entry_key,
     now,
@@ -59,6 +60,8 @@ def resync(
         str | None, typer.Option(metavar="RUN", help="Go on with an earlier run: its filters count, no others.")
     ] = None,
     runs: Annotated[bool, typer.Option("--runs", help="List the newest runs instead.")] = False,
+    limit: Limit = 20,
+    after: Annotated[str | None, typer.Option(metavar="RUN", help="With --runs: those behind this one.")] = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -72,7 +75,7 @@ def resync(
     from sync.choosing import Only as Which
 
     if runs:
-        _print_runs(config, as_json)
+        _print_runs(name, limit, after, config, as_json)
         return
     with assembled(config) as parts:
         filters = Filters(
@@ -275,13 +278,18 @@ def _how_it_ended(one: dict[str, Any], dry_run: bool) -> str:
     return ""
 
 
-def _print_runs(config: Any, as_json: bool) -> None:
+def _print_runs(name: str | None, limit: int, after: str | None, config: Any, as_json: bool) -> None:
     from consent.canonical import timestamp
     from jobs.build import assembled
-    from sync.resync_runs import runs
+    from sync.resync_runs import find_run, runs
 
     with assembled(config, only_reads=True) as parts, parts.database.read() as tx:
-        found = [asdict(one) | {"started_at": timestamp(one.started_at)} for one in runs(tx)]
+        if after is not None and find_run(tx, after) is None:
+            raise Problem(Exit.USAGE, f"there is no run {after}: see `assent resync --runs`")
+        found = [
+            asdict(one) | {"started_at": timestamp(one.started_at)}
+            for one in runs(tx, limit, destination=name, after=after)
+        ]
     if as_json:
         print_lines(found)
     else:

@@ -18,8 +18,9 @@ from jobs.exits import Problem
 from jobs.settings import load_settings
 from jobs.watching import Watch
 from sync import findings
-from sync.alarms import newest_alarms
+from sync.alarms import Trouble, newest_alarms, note_troubles
 from sync.choosing import Filters, Only
+from sync.clock import database_now
 from sync.destinations import register, suspend, wake_suspended
 from sync.intake import Intake
 from sync.port import Budget
@@ -340,6 +341,22 @@ def test_an_overdue_review_a_full_disk_a_used_up_quota_and_a_dead_letter_are_tol
     assert [event["facts"] for _, _, event in hook.got if event["kind"] == "quota"] == [{"used": 95, "limit": 100}]
     with database.read() as tx:
         assert {one.kind for one in newest_alarms(tx, 10)} == kinds
+
+
+def test_alerts_are_listed_newest_first_of_a_kind_and_a_page_at_a_time(installed, database, to):
+    for kinds in (("late", "drift"), ("drift",)):
+        with database.write() as tx:
+            now = database_now(tx)
+            note_troubles(tx, [Trouble(kind, to.name, "Something.", "Nothing.") for kind in kinds], now + 1, 0)
+    with database.read() as tx:
+        every = newest_alarms(tx, 10)
+        pages = [newest_alarms(tx, 1), newest_alarms(tx, 1, after=every[0].id)]
+        late, drift = (newest_alarms(tx, 10, is_open=True, kind=kind) for kind in ("late", "drift"))
+        with pytest.raises(LookupError):
+            newest_alarms(tx, 1, after="nowhere")
+
+    assert [one for page in pages for one in page] == every
+    assert (late, [one.kind for one in drift]) == ([], ["drift"])
 
 
 def test_what_only_one_process_can_see_is_over_when_that_process_says_so(installed, database, hook):

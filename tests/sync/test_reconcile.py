@@ -11,6 +11,7 @@ from sync.port import Receipt, TransientError
 from sync.receipts import held_by
 from sync.reconcile import Problem, reconcile
 from sync.resync import AlreadyRunningError, resync
+from sync.resync_runs import runs
 from tests.sync.sync_world import (
     NOON,
     deliver_all,
@@ -257,6 +258,23 @@ def test_a_resync_that_was_cut_short_goes_on_where_it_was(full, to):
     assert (result.run, seen[-1].matched) == (seen[0].run, 6)
     assert late == acme[6:]
     assert reconcile(full, to).agrees
+
+
+def test_resyncs_are_listed_with_when_they_began_and_whether_they_are_at_work_or_were_cut(full, to):
+    def listed(**which):
+        with full.read() as tx:
+            return runs(tx, **which)
+
+    seen = []
+    first = resynced(full, to, progress=lambda _so_far: seen.append(listed()[0]))
+    to.connector.fail_with(TransientError("503", "The destination is away: wait."), times=1)
+    with pytest.raises(TransientError):
+        resynced(full, to)
+    cut, done = listed()
+
+    assert {(one.state, one.started_at) for one in seen} == {("running", done.started_at)}
+    assert (done.run, done.state, cut.state) == (first.run, "done", "cut")
+    assert (listed(limit=1), listed(after=cut.run), listed(destination="other")) == ([cut], [done], [])
 
 
 def test_a_resync_asks_for_the_rest_again_where_the_destination_answered_for_a_part(full, to):
