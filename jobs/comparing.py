@@ -6,9 +6,11 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from sqlalchemy import Connection
+
 from consent.database import Database
 from consent.ledger import read_positions
-from sync import findings
+from sync import findings, receipts
 from sync.choosing import Filters, Only
 from sync.clock import database_now
 from sync.delivery import Rules
@@ -98,9 +100,28 @@ def bring(
         progress=tell,
     )  # fmt: skip
     run.told = _told_resynced(done)
+    if filters.only is Only.REFUSED:
+        with database.read() as tx:
+            kept, meant = letters_of(tx, destination, filters)
+        if kept > meant:
+            told = f"{kept - meant:,} are of ledgers or lanes that it takes no more, and were not brought"
+            run.advice = f"{told}: name them in its settings again, or discard them"
     if done.stopped:  # at the end of its budget, too: it can be gone on with
         run.stop.set()
     return done
+
+
+def letters_of(tx: Connection, destination: Destination, filters: Filters) -> tuple[int, int]:
+    """Return how many dead letters of a destination match, and how many of those are of what it still takes."""
+    name, org, code = destination.name, filters.organization, filters.code
+    if filters.entry is None:
+        causes = receipts.causes(tx, destination=name, organization=org)
+        kept = sum(one.entries for one in causes if code in (None, one.code))
+        of = None if org is None else [org]
+        return kept, aside_counts(tx, destination, of, code=code).get("refused", 0)
+    found = receipts.asides(tx, destination=name, organization=org, state="refused", code=code, limit=1_000_000)
+    letters = [one for one in found if (one.organization, one.seq) == filters.entry]
+    return len(letters), sum(destination.takes(one.organization) and one.lane in destination.lanes for one in letters)
 
 
 def _expected(database: Database, destination: Destination, organization: str | None) -> int:

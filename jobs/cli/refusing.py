@@ -175,11 +175,13 @@ def _behind(tx: Any, after: str | None) -> tuple[str, str, str, int]:
 
 def _must_match(parts: "Parts", chosen: "Sequence[To]", filters: "Filters") -> None:
     """Problem where no dead letter is meant, or can be brought: a mistyped cause must not look like success."""
+    from jobs.comparing import letters_of
+
     kept, meant = 0, 0
     with parts.database.read() as tx:
         for to in chosen:
-            counted = _counted(tx, to, filters)
-            kept, meant = kept + counted[0], meant + counted[1]
+            found, taken = letters_of(tx, to, filters)
+            kept, meant = kept + found, meant + taken
     if not kept and (filters.entry is not None or filters.code is not None):
         raise Problem(Exit.USAGE, "no dead letter matches: see `assent refused list --by-cause`")
     if kept > meant:
@@ -188,22 +190,6 @@ def _must_match(parts: "Parts", chosen: "Sequence[To]", filters: "Filters") -> N
         if not meant:
             raise Problem(Exit.USAGE, advice)
         say(advice)
-
-
-def _counted(tx: "Connection", to: "To", filters: "Filters") -> tuple[int, int]:
-    """Return how many dead letters of a destination match, and how many of those it would still take."""
-    from sync import receipts
-    from sync.owed import aside_counts
-
-    name, org, code = to.name, filters.organization, filters.code
-    if filters.entry is None:
-        causes = receipts.causes(tx, destination=name, organization=org)
-        of = None if org is None else [org]
-        kept = sum(one.entries for one in causes if code in (None, one.code))
-        return kept, aside_counts(tx, to, of, code=code).get("refused", 0)
-    found = receipts.asides(tx, destination=name, organization=org, state="refused", code=code, limit=1_000_000)
-    letters = [one for one in found if (one.organization, one.seq) == filters.entry]
-    return len(letters), sum(to.takes(one.organization) and one.lane in to.lanes for one in letters)
 
 
 def _print_causes(causes: list[Any], as_json: bool) -> None:

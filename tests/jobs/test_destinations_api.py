@@ -11,6 +11,7 @@ from jobs.api.destinations import destination_router
 from jobs.running import Runs
 from sync.delivery import Rules
 from sync.destinations import Destination
+from sync.receipts import SetAside, set_aside
 from sync.syncing import sync_now
 from tests.jobs.test_api import is_problem, served
 
@@ -108,6 +109,17 @@ def test_a_resync_of_one_contact_or_entry_brings_no_other(api, destinations, mem
     ).json()
 
     assert (one["matched"], contact["matched"]) == (1, len(other["entries"]))
+
+
+def test_a_retry_says_what_it_did_not_bring_because_the_destination_takes_it_no_more(api, destinations):
+    deliver(api, destinations)
+    with api.database.write() as tx:
+        set_aside(tx, [SetAside("system", "acmes", "audit", 0, 0, "refused", 1, 0, 1, "TOO_LONG", "Shorten it.")])
+
+    told = ended(api, api.post("/v1/destinations/acmes/resync", {"only": "refused"}))
+
+    assert (told["state"], told["told"]["matched"]) == ("done", 0)
+    assert told["advice"].startswith("1 are of ledgers or lanes that it takes no more")
 
 
 def test_a_reconcile_is_a_run_too(api, destinations):
