@@ -82,7 +82,7 @@ class Watch:
         database = self._parts.database
         with database.write() as tx:
             # What only this process can see, and only this process or its host can say to be over.
-            now, host = database_now(tx), socket.gethostname()[:40]
+            now, host = database_now(tx), _host()
             alarms.note_troubles(tx, list(self._of_disks()), now, quiet, place=host)
             alarms.note_troubles(tx, list(self._of_jobs()), now, quiet, place=f"{host}-{os.getpid()}")
         with alone(database, "watch") as lost:
@@ -110,7 +110,8 @@ class Watch:
         for disk in disks_of(self._parts.places()):
             if disk.free_percent < self._parts.settings.alerts.disk_free_percent:
                 yield Trouble(
-                    "disk", disk.name, f"the disk of {disk.name} has {disk.free_percent:.1f} % left",
+                    "disk", disk.name,
+                    f"the disk of {disk.name} on {_host()} has {disk.free_percent:.1f} % left",
                     "free some space or enlarge it; `assent db forecast` says how long it lasts. A full disk refuses "
                     "texts, and loses none that was answered",
                     {"free_bytes": disk.free, "size_bytes": disk.size},
@@ -119,8 +120,8 @@ class Watch:
     def _of_jobs(self) -> Iterator[Trouble]:
         for name in self._stalled():
             yield Trouble(
-                "stalled", name, f"{name} gives no sign of life",
-                "look at its last log lines, then start the process anew: nothing is lost by it",
+                "stalled", name, f"{name} gives no sign of life on {_host()}, process {os.getpid()}",
+                "look at its last log lines there, then start that process anew: nothing is lost by it",
             )  # fmt: skip
 
     def _of_budgets(self) -> Iterator[Trouble]:
@@ -134,6 +135,10 @@ class Watch:
                     "tomorrow: what is owed stays owed",
                     {"used": budget.used, "limit": budget.limit},
                 )  # fmt: skip
+
+
+def _host() -> str:
+    return socket.gethostname()[:40]
 
 
 def tell_all(database: Database, channels: Sequence[Channel], known_away: Collection[str] = ()) -> frozenset[str]:
