@@ -135,10 +135,15 @@ def standing(tx: Connection, name: str) -> Standing:
     raise LookupError("there is no such destination")
 
 
+def is_paused(tx: Connection, name: str) -> bool:
+    """Tell whether a person paused a destination."""
+    return any(known.name == name and known.state is State.PAUSED for known in standings(tx))
+
+
 def require_not_paused(database: Database, name: str) -> None:
     """Raise SuspendedError for a destination that a person paused."""
     with database.read() as tx:
-        paused = any(known.name == name and known.state is State.PAUSED for known in standings(tx))
+        paused = is_paused(tx, name)
     if paused:
         raise SuspendedError("paused", f"paused by a person: run `assent destination resume {name}` first")
 

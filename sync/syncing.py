@@ -11,10 +11,11 @@ from sqlalchemy.exc import DBAPIError
 from consent.database import Database, DatabaseError, explain
 from sync import leases
 from sync.delivery import End, Rules, Tenure, deliver
-from sync.destinations import Destination, State, register, standing, wake_suspended
+from sync.destinations import Destination, is_paused, register, require_not_paused, wake_suspended
 from sync.late import END, START, Place
 from sync.leases import Keeper
 from sync.owed import aside_counts, owed_everywhere, with_something, with_waiting
+from sync.port import SuspendedError
 from sync.workers import holder_name, take
 
 log = structlog.get_logger()
@@ -77,13 +78,10 @@ def _sync_one(
 ) -> None:  # fmt: skip
     try:
         wake_suspended(database, destination.name, now_due=True)
-        with database.read() as tx:
-            state = standing(tx, destination.name)
-        if state.state is State.PAUSED:
-            synced.away, synced.code = True, "paused"
-            synced.advice = f"paused by a person: run `assent destination resume {destination.name}`"
-        else:
+        try:
             _sync_ledgers(database, destination, rules, keeper, stop, synced, progress)
+        except SuspendedError as error:
+            synced.away, synced.code, synced.advice = True, error.code, error.advice
         with database.read() as tx:
             synced.owed = sum(share.count for share in owed_everywhere(tx, destination))
             counts = aside_counts(tx, destination)
@@ -103,17 +101,20 @@ def _sync_ledgers(
 ) -> None:  # fmt: skip
     """Go round the ledgers, a turn each, until none is owed anything: no backlog holds up another ledger's STOP.
 
-    What is set aside is tried once; a ledger for which the destination stays away gets no second turn.
+    What is set aside is tried once; a ledger for which the destination stays away gets no second turn. Raises
+    SuspendedError where a person paused the destination, be it meanwhile.
     """
     holder, away = holder_name(), 0
     #: By ledger: up to where what is set aside was tried.
     tried: dict[str, Place] = {}
     given_up: set[str] = set()
+    require_not_paused(database, destination.name)
     while names := _with_work(database, destination, tried) - given_up:
         worked = False
         for name in sorted(names):
             if stop.is_set():
                 return
+            require_not_paused(database, destination.name)
             lease = take(database, destination, name, holder, rules)
             if lease is None:  # somebody is at work, or died at it: what they leave is ours
                 continue
@@ -145,7 +146,10 @@ def _with_work(database: Database, destination: Destination, tried: Mapping[str,
 
 
 def _turn(database: Database, destination: Destination, apart: Collection[str], seconds: float) -> Callable[[], bool]:
-    """Return what tells whether a turn is over: it lasted this long, and ledgers that don't stand `apart` wait."""
+    """Return what tells whether a turn is over: it lasted this long, and ledgers that don't stand `apart` wait.
+
+    Or a person paused the destination.
+    """
     until = time.monotonic() + seconds
 
     def is_over() -> bool:
@@ -153,7 +157,7 @@ def _turn(database: Database, destination: Destination, apart: Collection[str], 
         if time.monotonic() < until:
             return False
         with database.read() as tx:
-            if not set(with_something(tx, destination)).issubset(apart):
+            if is_paused(tx, destination.name) or not set(with_something(tx, destination)).issubset(apart):
                 return True
         until = time.monotonic() + seconds
         return False

@@ -109,6 +109,25 @@ def test_a_destination_that_was_away_is_tried_at_once_when_somebody_resumes_it_a
     assert (told(acme, to)["since"], told(acme, to)["next_try_at"]) == (None, None)
 
 
+def test_a_sync_ends_where_somebody_pauses_the_destination_in_the_middle_of_a_backlog(acme, intake):
+    to = destination(batch=1, in_flight=1)
+    intake.take([text("Hi", contact=at) for at in range(40)])
+    register(acme, [to])
+    push, pushed = to.connector.push, []
+
+    def pause_at_the_third(batch):
+        pushed.append(batch)
+        if len(pushed) == 3:
+            pause(acme, to.name, "Migration", "ann", NOON)
+        return push(batch)
+
+    to.connector.push = pause_at_the_third
+    done = deliver_all(acme, to, slice_seconds=0.001)
+
+    assert (done.code, done.away) == ("paused", True)
+    assert (len(pushed) < 30, done.owed > 100) == (True, True)
+
+
 def test_workers_do_not_deliver_to_a_paused_destination(acme, intake, to):
     intake.take([text()])
     register(acme, [to])
