@@ -42,10 +42,12 @@ def api(make_sqlite_url, open_databases):
 
 
 def test_schemathesis_finds_nothing_in_any_call(api, tmp_path):
+    # One worker: with two, hypothesis met "AST constructor recursion depth mismatch" of CPython's compiler now and then
+    # (https://github.com/python/cpython/issues/106905), and two were no faster.
     command = [
         str(Path(sys.executable).parent / "schemathesis"), "--config-file", str(HERE / "schemathesis.toml"), "run",
         f"{api.url}/openapi.json", "-H", f"Authorization: Bearer {TOKEN}", "--phases", "coverage,fuzzing", "-n", "1",
-        "--seed", "1", "--workers", "2",
+        "--seed", "1", "--workers", "1",
     ]  # fmt: skip
 
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280)
