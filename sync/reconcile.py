@@ -6,14 +6,14 @@ as the destination keeps them, so a difference is a difference and not a matter 
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import structlog
 
 from consent.canonical import entry_id
 from consent.database import Database
-from consent.ledger import ledgers, newest_head
+from consent.ledger import ledgers, newest_head, read_positions
 from sync import receipts
 from sync.destinations import Destination
 from sync.port import Held
@@ -88,6 +88,7 @@ def reconcile(
                 result.differences.append(difference)
             else:
                 result.more += 1
+    result.differences = _named(database, result.differences)
     log.info(
         "reconcile.finished", destination=destination.name, checked=result.checked,
         differences=len(result.differences) + result.more,
@@ -117,6 +118,20 @@ def differences(
             # Behind the ledger's end: nobody's. Between the cursor and the end: a push that wasn't settled yet.
             if pos >= size or copies[0].seq < 0:
                 yield _difference(copies[0], Problem.EXTRA)
+
+
+def _named(database: Database, found: list[Difference]) -> list[Difference]:
+    """Return the differences with the ids of what is missing, which only the ledger knows."""
+    missing: dict[tuple[str, str], list[int]] = {}
+    for one in found:
+        if one.problem is Problem.MISSING:
+            missing.setdefault((one.organization, one.lane), []).append(one.pos)
+    ids: dict[tuple[str, str, int], str] = {}
+    with database.read() as tx:
+        for (organization, lane), positions in missing.items():
+            for entry in read_positions(tx, organization, lane, positions):
+                ids[organization, lane, entry.pos] = entry.id
+    return [replace(one, entry=one.entry or ids.get((one.organization, one.lane, one.pos))) for one in found]
 
 
 def _range(

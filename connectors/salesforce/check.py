@@ -50,7 +50,10 @@ def _object(client: SalesforceClient, name: str, key: str, fields: Sequence[Fiel
     except SuspendedError as error:
         if error.code != "NOT_FOUND":
             raise
-        yield Finding(name, ok=False, advice=f"The object is missing or hidden: {_DEPLOY}; then {_ASSIGN}")
+        advice = (
+            f"The object is missing or hidden: deploy the Assent package (`assent salesforce deploy`); then {_ASSIGN}"
+        )
+        yield Finding(name, ok=False, advice=advice)
         return
     missing = [verb for verb in ("createable", "updateable", "queryable") if not described.get(verb)]
     yield Finding(

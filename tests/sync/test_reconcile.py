@@ -66,6 +66,7 @@ def test_a_record_that_somebody_deleted_is_missing(full, to):
     to.connector.forget(gone.id)
 
     assert differences(full, to) == [(Problem.MISSING, "consent", 5)]
+    assert [one.entry for one in reconcile(full, to).differences] == [gone.id]
 
 
 def test_a_record_that_somebody_changed_has_drifted(full, to):
