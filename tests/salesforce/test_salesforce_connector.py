@@ -209,6 +209,24 @@ def test_an_org_that_takes_only_the_documented_audience_gets_it(org, salesforce,
     assert statuses == [400, 200, 200]
 
 
+@pytest.mark.parametrize("said", ["invalid assertion", "authentication failure", "expired authorization code"])
+def test_an_org_that_refuses_an_audience_in_other_words_gets_the_documented_one(
+    org, salesforce, make_entries, batch_of, said
+):
+    org.settings(audience="https://login.salesforce.com")
+    org.arm(route="token", status=400, error="invalid_grant", error_description=said, times=1)
+
+    assert isinstance(salesforce.push(batch_of(make_entries(["a"])))[0], Receipt)
+
+
+def test_a_wrong_key_is_told_as_one_and_not_as_a_wrong_audience(org, connect, make_entries, batch_of):
+    org.arm(route="token", status=400, error="invalid_grant", error_description="invalid assertion", times=1)
+    org.arm(route="token", status=400, error="invalid_grant", error_description="audience is invalid", times=1)
+
+    with pytest.raises(SuspendedError, match="compare the certificate"):
+        connect().push(batch_of(make_entries(["a"])))
+
+
 @pytest.mark.parametrize(
     ("url", "audience"),
     [
