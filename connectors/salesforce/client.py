@@ -39,6 +39,10 @@ class RejectedError(Exception):
         self.fault = fault
 
 
+class _RefusedSessionError(SuspendedError):
+    """A session that Salesforce has just opened is refused: its servers may not agree yet, or never will."""
+
+
 class SalesforceClient:
     """The calls we make of one org, from any number of threads."""
 
@@ -168,8 +172,8 @@ class SalesforceClient:
 
 
 def suspension(fault: Fault, retry_after: float | None = None) -> SuspendedError:
-    """Return the port's error for a fault that a person must mend, or that a quota's hour ends."""
-    if fault.ending is not Ending.QUOTA:
+    """Return the port's error for a fault that a person must mend, or that an hour may end."""
+    if fault.ending not in (Ending.QUOTA, Ending.EXPIRED):
         return SuspendedError(fault.code, fault.advice)
     # The allowance is a rolling one of 24 hours; what was spent a day ago comes back by the hour.
     # Whatever an answer asks for, no STOP sleeps for longer than that, and no call is spent on asking again at once.
@@ -178,7 +182,9 @@ def suspension(fault: Fault, retry_after: float | None = None) -> SuspendedError
         until = (now // _QUOTA_HOUR + 1) * _QUOTA_HOUR
     else:
         until = now + min(max(retry_after, _LEAST_WAIT), _QUOTA_HOUR)
-    return SuspendedError(fault.code, fault.advice, until=int(until * 1_000_000))
+    # Whoever lets us sign in and refuses the session has a trouble of its own that may pass, too.
+    kind = SuspendedError if fault.ending is Ending.QUOTA else _RefusedSessionError
+    return kind(fault.code, fault.advice, until=int(until * 1_000_000))
 
 
 def _error_of(fault: Fault, retry_after: float | None) -> Exception:
@@ -227,4 +233,6 @@ def _answer(result: Any) -> str | Fault:
 
 
 def _passes_soon(error: BaseException) -> bool:
-    return isinstance(error, TransientError) and (error.retry_after or 0) <= 1
+    if isinstance(error, TransientError):
+        return (error.retry_after or 0) <= 1
+    return isinstance(error, _RefusedSessionError)

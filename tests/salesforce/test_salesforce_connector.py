@@ -178,17 +178,25 @@ def test_eight_threads_share_one_failed_login(org, salesforce, make_entries, bat
     assert org.struck(fault) < 8  # one, unless a thread came too late to wait for it
 
 
-def test_a_session_that_stays_expired_suspends_after_one_new_login(org, salesforce, make_entries, batch_of):
-    org.arm(
-        route="collections", status=401, errorCode="INVALID_SESSION_ID", message="Session expired or invalid", times=0
-    )
+_EXPIRED = {"route": "collections", "status": 401, "errorCode": "INVALID_SESSION_ID",
+            "message": "Session expired or invalid"}  # fmt: skip
+
+
+def test_sessions_that_are_all_refused_suspend_until_the_next_hour(org, salesforce, make_entries, batch_of):
+    org.arm(**_EXPIRED, times=0)
 
     with pytest.raises(SuspendedError) as caught:
         salesforce.push(batch_of(make_entries(["a"])))
 
     routes = [each["route"] for each in org.journal()["requests"]]
-    assert caught.value.code == "INVALID_SESSION_ID"
-    assert routes == ["token", "collections", "token", "collections"]
+    assert (caught.value.code, caught.value.until % 3_600_000_000) == ("INVALID_SESSION_ID", 0)
+    assert (routes.count("token"), routes.count("collections")) == (4, 6)
+
+
+def test_a_new_session_that_is_refused_for_a_moment_stops_nothing(org, salesforce, make_entries, batch_of):
+    org.arm(**_EXPIRED, times=3)
+
+    assert isinstance(salesforce.push(batch_of(make_entries(["a"])))[0], Receipt)
 
 
 def test_client_credentials_log_in_too(org, connect, make_entries, batch_of):
