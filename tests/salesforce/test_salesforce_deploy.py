@@ -173,6 +173,14 @@ def test_the_package_is_written_as_it_would_be_deployed(assent, tmp_path):
     assert assent("salesforce", "package", "-o", "nowhere/assent.zip").returncode == 2
 
 
+def test_who_writes_the_package_is_told_how_salesforces_own_tool_deploys_a_zip_of_one_package(assent):
+    told = assent("salesforce", "package", "-o", "assent.zip").stderr
+    readme = (ROOT / "connectors/salesforce/README.md").read_text()
+
+    for said, file in ((told, "assent.zip"), (readme, "assent-salesforce.zip")):
+        assert f"sf project deploy start --metadata-dir {file} --single-package --target-org ALIAS" in said
+
+
 def test_check_and_deploy_work_before_the_destination_is_switched_on(assent):
     checked, deployed = (
         assent("salesforce", "check", "--json"),
