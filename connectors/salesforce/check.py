@@ -21,6 +21,9 @@ def examine(client: SalesforceClient) -> list[Finding]:
     try:
         client.login()
         findings.append(Finding("login", ok=True))
+        wrong_version = list(_version(client))
+        if wrong_version:
+            return findings + wrong_version
         findings += _org(client)
         for object_name, key, fields in ((ENTRY_OBJECT, ENTRY_KEY, ENTRY_FIELDS), (RUN_OBJECT, RUN_KEY, RUN_FIELDS)):
             findings += _object(client, object_name, key, fields)
@@ -28,6 +31,16 @@ def examine(client: SalesforceClient) -> list[Finding]:
     except (SuspendedError, TransientError) as error:
         findings.append(Finding("connection" if findings else "login", ok=False, advice=error.advice))
     return findings
+
+
+def _version(client: SalesforceClient) -> Iterator[Finding]:
+    try:
+        versions = client.versions()
+    except (RejectedError, SuspendedError, TransientError):
+        return  # what hides more than this, the next call will tell
+    if versions and client.version not in versions:
+        advice = f"The org has no version {client.version} of the API: set `api_version` to {versions[-1]}"
+        yield Finding("API version", ok=False, advice=advice)
 
 
 def _org(client: SalesforceClient) -> Iterator[Finding]:

@@ -47,7 +47,8 @@ class SalesforceClient:
     """The calls we make of one org, from any number of threads."""
 
     def __init__(self, settings: SalesforceSettings) -> None:
-        self._version = settings.api_version
+        #: Of the API, as settings name it.
+        self.version = settings.api_version
         self._gate = Gate(settings.api_reserve)
         self._session = SalesforceSession(settings, self._gate.hear)
         self._tokens = Tokens(settings, self._session)
@@ -97,6 +98,13 @@ class SalesforceClient:
         """Return what the integration user may see of an object."""
         answer = self.call(f"sobjects/{object_name}/describe", asks=True)
         return answer if isinstance(answer, dict) else {}
+
+    def versions(self) -> list[str]:
+        """Return the versions of the API that the org has, oldest first; none where it doesn't tell."""
+        # One level above all other calls, and not counted as one.
+        answer = self.call("..", asks=True)
+        listed = answer if isinstance(answer, list) else []
+        return [str(one["version"]) for one in listed if isinstance(one, dict) and "version" in one]
 
     def limits(self) -> dict[str, Any]:
         """Return the org's limits and what remains of them."""
@@ -163,7 +171,7 @@ class SalesforceClient:
                 session_id=token.access_token,
                 instance_url=token.instance_url,
                 session=self._session,
-                version=self._version,
+                version=self.version,
                 object_pairs_hook=None,
             )
             del salesforce.headers["X-PrettyPrint"]  # a third of each answer would be blanks

@@ -30,6 +30,10 @@ _FIRST_LOOK, _SLOWEST_LOOK = 0.2, 2.0
 # Unanswered questions in a row after which we give up; the deployment goes on without us.
 _UNANSWERED = 5
 
+# What the advices for deliveries say, which are tried again; a deployment is started by a person.
+_BY_ITSELF = re.compile("(?:Nothing to do: )?it is tried again", re.IGNORECASE)
+_NOT_ADMITTED = frozenset({"invalid_grant", "invalid_app_access"})
+
 _FAULT = re.compile(r"<faultcode>(?:\w+:)?(\w+)</faultcode>.*?<faultstring>(.*?)</faultstring>", re.DOTALL)
 _WHOLE_MESSAGE = re.compile(r"<errorMessage>(.*?)</errorMessage>", re.DOTALL)
 _DEPLOYER = (
@@ -95,9 +99,13 @@ def deploy(
     try:
         deployment = caller.start(archive, check_only=check_only)
         log.info("salesforce.deployment_started", deployment=deployment.id, check_only=check_only)
-        deployment = _watch(caller, deployment, patience, progress)
-        log.info("salesforce.deployment_ended", deployment=deployment.id, state=deployment.state)
-        return deployment
+        return _watch(caller, deployment, patience, progress)
+    except TransientError as error:
+        raise TransientError(error.code, _BY_ITSELF.sub("Run it again later", error.advice)) from None
+    except SuspendedError as error:
+        if error.code not in _NOT_ADMITTED:
+            raise
+        raise SuspendedError(error.code, f"{error.advice}, and for a deployment the administrator's profile") from None
     finally:
         caller.shut()
 
@@ -121,6 +129,7 @@ def _watch(
                 advice = f"{error.advice}. The deployment {deployment.id} goes on: in Setup, see Deployment Status"
                 raise TransientError(error.code, advice) from None
     progress(deployment)
+    log.info("salesforce.deployment_ended", deployment=deployment.id, state=deployment.state)
     return deployment
 
 

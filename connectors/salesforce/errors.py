@@ -143,6 +143,7 @@ _BY_STATUS: dict[int, tuple[Ending, str]] = {
     406: (_E.TRANSIENT, _WAIT),
     408: (_E.TRANSIENT, _WAIT),
     409: (_E.TRANSIENT, _WAIT),
+    410: (_E.SUSPENDED, "Salesforce has retired this version of its API: set `api_version` to one that the org has"),
     412: (_E.TRANSIENT, _WAIT),
     413: (_E.SPLIT, "The record is larger than Salesforce takes in one call"),
     414: (_E.SPLIT, "The record is larger than Salesforce takes in one call"),

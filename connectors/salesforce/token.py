@@ -54,8 +54,8 @@ _REFUSALS: tuple[tuple[str, str, str], ...] = (
         "invalid_grant",
         _ASSERTION,
         (
-            "Set this machine's clock right; then compare the certificate in Setup, External Client App Manager, "
-            "Manager, Settings) with our key"
+            "Set this machine's clock right; then, in Setup, External Client App Manager, open the app, Settings, and "
+            "compare the certificate there with the key of `private_key_file`"
         ),
     ),
     ("invalid_grant", "ip restricted", "In Setup, the integration user's profile, Login IP Ranges, add our address"),

@@ -120,14 +120,14 @@ def test_a_refused_deployment_says_what_to_do_in_the_words_of_setup(org, setting
 
 
 def test_a_user_who_may_not_sign_in_is_told_so(settings):
-    with pytest.raises(SuspendedError, match="pre-authorized"):
+    with pytest.raises(SuspendedError, match=r"pre-authorized.*and for a deployment the administrator's profile"):
         deploy(settings(username="nobody@example.com"), package_zip())
 
 
 def test_an_org_that_is_away_is_told_from_one_that_refuses(org, settings):
     org.arm(route="metadata", status=503, html=True, times=0)
 
-    with pytest.raises(TransientError):
+    with pytest.raises(TransientError, match="Run it again later"):  # a person started it: nothing tries it again
         deploy(settings(), package_zip())
 
 

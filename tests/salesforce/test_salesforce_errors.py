@@ -168,6 +168,7 @@ def matches(rule, status, code, message):
         (413, Ending.SPLIT),
         (414, Ending.SPLIT),
         (420, Ending.TRANSIENT),
+        (410, Ending.SUSPENDED),
         (429, Ending.TRANSIENT),
         (431, Ending.SPLIT),
         (500, Ending.TRANSIENT),
