@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from connectors.salesforce.client import RejectedError, SalesforceClient
+from connectors.salesforce.errors import for_a_person
 from connectors.salesforce.fields import ENTRY_FIELDS, ENTRY_KEY, ENTRY_OBJECT, RUN_FIELDS, RUN_KEY, RUN_OBJECT, Field
 from connectors.salesforce.normalize import FieldType
 from sync.port import Finding, SuspendedError, TransientError
@@ -29,7 +30,7 @@ def examine(client: SalesforceClient) -> list[Finding]:
             findings += _object(client, object_name, key, fields)
         findings += _limits(client)
     except (SuspendedError, TransientError) as error:
-        findings.append(Finding("connection" if findings else "login", ok=False, advice=error.advice))
+        findings.append(Finding("connection" if findings else "login", ok=False, advice=for_a_person(error.advice)))
     return findings
 
 

@@ -16,7 +16,7 @@ import structlog
 from simple_salesforce.api import Salesforce
 from simple_salesforce.exceptions import SalesforceError
 
-from connectors.salesforce.errors import Ending, Fault, understand
+from connectors.salesforce.errors import Ending, Fault, for_a_person, understand
 from connectors.salesforce.session import SalesforceSession
 from connectors.salesforce.settings import SalesforceSettings
 from connectors.salesforce.token import Token, Tokens
@@ -30,8 +30,6 @@ _FIRST_LOOK, _SLOWEST_LOOK = 0.2, 2.0
 # Unanswered questions in a row after which we give up; the deployment goes on without us.
 _UNANSWERED = 5
 
-# What the advices for deliveries say, which are tried again; a deployment is started by a person.
-_BY_ITSELF = re.compile("(?:Nothing to do: )?it is tried again", re.IGNORECASE)
 _NOT_ADMITTED = frozenset({"invalid_grant", "invalid_app_access"})
 
 _FAULT = re.compile(r"<faultcode>(?:\w+:)?(\w+)</faultcode>.*?<faultstring>(.*?)</faultstring>", re.DOTALL)
@@ -101,7 +99,7 @@ def deploy(
         log.info("salesforce.deployment_started", deployment=deployment.id, check_only=check_only)
         return _watch(caller, deployment, patience, progress)
     except TransientError as error:
-        raise TransientError(error.code, _BY_ITSELF.sub("Run it again later", error.advice)) from None
+        raise TransientError(error.code, for_a_person(error.advice)) from None
     except SuspendedError as error:
         if error.code not in _NOT_ADMITTED:
             raise

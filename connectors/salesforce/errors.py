@@ -52,6 +52,14 @@ _DEPLOY = "Deploy the Assent package again, then run `assent salesforce check`"
 _WAIT = "Nothing to do: it is tried again"
 _RULE = "Look at the entry's fields and at what was customized on the object Assent Entry, then retry it"
 
+#: The record there isn't the one that we sent.
+TAMPERED = Fault(
+    _E.TAMPER,
+    "tamper",
+    "The record in Salesforce differs from the ledger's entry, and Salesforce won't have it changed: compare the two, "
+    "and find out who wrote it",
+)
+
 RULES: tuple[Rule, ...] = (
     # Who we are
     Rule(_E.SUSPENDED, "INVALID_SESSION_ID", "In Setup, External Client App Manager, give the app the OAuth scope "
@@ -104,9 +112,7 @@ RULES: tuple[Rule, ...] = (
          "delete all of them but one"),
     Rule(_E.REFUSED, "DUPLICATES_DETECTED", "In Setup, Duplicate Rules, turn off the rule on Assent Entry"),
     # The record
-    Rule(_E.TAMPER, "FIELD_CUSTOM_VALIDATION_EXCEPTION", "The record in Salesforce differs from the ledger's entry, "
-         "and Salesforce won't have it changed: compare the two, and find out who wrote it", message="append-only",
-         name="tamper"),
+    Rule(_E.TAMPER, "FIELD_CUSTOM_VALIDATION_EXCEPTION", TAMPERED.advice, message="append-only", name=TAMPERED.code),
     Rule(_E.REFUSED, "FIELD_CUSTOM_VALIDATION_EXCEPTION", "A validation rule that isn't ours refuses the record: in "
          "Setup, Object Manager, Assent Entry, Validation Rules, turn it off"),
     Rule(_E.REFUSED, "FIELD_FILTER_VALIDATION_EXCEPTION", "A lookup filter refuses the record: in Setup, Object "
@@ -153,6 +159,11 @@ _BY_STATUS: dict[int, tuple[Ending, str]] = {
 }
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{2,79}")
 _MATCHERS = tuple((rule, re.compile(rule.message, re.IGNORECASE)) for rule in RULES)
+
+
+def for_a_person(advice: str) -> str:
+    """Return an advice for who started a call by hand: nothing tries that again by itself."""
+    return advice.replace(_WAIT, "Run it again later").replace("it is tried again", "run it again later")
 
 
 def understand(status: int | None, code: str, message: str) -> Fault:

@@ -47,7 +47,8 @@ def test_a_version_of_the_api_that_the_org_has_not_is_the_finding_and_the_newest
 def test_an_org_that_is_away_is_the_finding(org, salesforce):
     org.arm(route="describe", status=503, html=True, times=0)
 
-    assert [each.subject for each in salesforce.check() if not each.ok] == ["connection"]
+    [wrong] = [each for each in salesforce.check() if not each.ok]
+    assert (wrong.subject, wrong.advice) == ("connection", "Run it again later")
 
 
 def test_a_low_allowance_is_found(org, salesforce):

@@ -235,6 +235,31 @@ def test_a_record_that_was_changed_in_salesforce_raises_the_tamper_alarm_and_sto
     assert drifted == [1]
 
 
+# A rule as the package's, in the words of an org that translates them.
+TRANSLATED = {"statusCode": "FIELD_CUSTOM_VALIDATION_EXCEPTION", "message": "Einträge sind unveränderlich."}
+
+
+def test_a_changed_record_is_told_as_one_in_an_org_of_another_language(org, salesforce, make_entries, batch_of):
+    batch = batch_of(make_entries(["a", "b", "c"]))
+    salesforce.push(batch)
+    org.change(OBJECT, "Entry_Id__c", "acme-000000000001", Kind__c="review")
+    for entry in ("acme-000000000001", "acme-000000000002"):
+        org.arm(row={"key": entry, **TRANSLATED}, times=1)
+
+    codes = [getattr(each, "code", "held") for each in salesforce.push(batch)]
+
+    assert codes == ["held", "tamper", "FIELD_CUSTOM_VALIDATION_EXCEPTION"]
+
+
+def test_a_rule_that_keeps_an_entry_out_is_not_told_as_a_change(org, salesforce, make_entries, batch_of):
+    org.arm(row={"key": "acme-000000000001", **TRANSLATED}, times=1)
+    org.arm(row={"key": "acme-000000000002", **TRANSLATED}, times=1)
+
+    codes = [getattr(each, "code", "held") for each in salesforce.push(batch_of(make_entries(["a", "b", "c"])))]
+
+    assert codes == ["held", *["FIELD_CUSTOM_VALIDATION_EXCEPTION"] * 2]
+
+
 def test_an_erased_entry_pushed_again_is_cleared_in_salesforce(org, salesforce, make_entries, batch_of):
     entries = make_entries(["secret", "stays"])
     salesforce.push(batch_of(entries))
