@@ -5,6 +5,7 @@ as the destination keeps them, so a difference is a difference and not a matter 
 """
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -57,13 +58,18 @@ class Reconciled:
     checked: int = 0
     held: int = 0
     differences: list[Difference] = field(default_factory=list)
-    #: Differences beyond those that are listed.
-    more: int = 0
+    #: Differences beyond those that are listed, by what they are.
+    unlisted: Counter[Problem] = field(default_factory=Counter)
     repaired: int = 0
 
     def count(self, problem: Problem) -> int:
-        """Return how many of the listed differences are of this kind."""
-        return sum(1 for difference in self.differences if difference.problem is problem)
+        """Return how many of the differences are of this kind, listed or not."""
+        return sum(1 for difference in self.differences if difference.problem is problem) + self.unlisted[problem]
+
+    @property
+    def more(self) -> int:
+        """How many differences there are beyond those that are listed."""
+        return self.unlisted.total()
 
     @property
     def agrees(self) -> bool:
@@ -87,7 +93,7 @@ def reconcile(
             if len(result.differences) < most:
                 result.differences.append(difference)
             else:
-                result.more += 1
+                result.unlisted[difference.problem] += 1
     result.differences = _named(database, result.differences)
     log.info(
         "reconcile.finished", destination=destination.name, checked=result.checked,

@@ -122,6 +122,7 @@ def test_more_differences_than_are_listed_are_counted(full, to):
     result = reconcile(full, to, most=3)
 
     assert (len(result.differences), result.more, result.agrees) == (3, len(ids(full)) - 3, False)
+    assert result.count(Problem.MISSING) == len(ids(full))
 
 
 def test_one_organization_can_be_read_back_alone(full, intake, to):
