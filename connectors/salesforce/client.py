@@ -26,6 +26,7 @@ _RECORD_ID = re.compile(r"[a-zA-Z0-9]{15}(?:[a-zA-Z0-9]{3})?")
 _RECORD_IDS = re.compile(f"{_RECORD_ID.pattern}(?:,{_RECORD_ID.pattern})*")
 _QUOTA_HOUR = 3600
 _LEAST_WAIT = 60
+_SESSION_WAIT = 900
 # Seconds are ridden out here; what takes longer is sync's to wait for.
 _ATTEMPTS = 3
 _PATIENCE = 5.0
@@ -180,19 +181,20 @@ class SalesforceClient:
 
 
 def suspension(fault: Fault, retry_after: float | None = None) -> SuspendedError:
-    """Return the port's error for a fault that a person must mend, or that an hour may end."""
-    if fault.ending not in (Ending.QUOTA, Ending.EXPIRED):
+    """Return the port's error for a fault that a person must mend, or that passes by itself at a time."""
+    now = time.time()
+    if fault.ending is Ending.EXPIRED:
+        # Who lets us sign in and refuses the session has a trouble of its own, and that may pass.
+        return _RefusedSessionError(fault.code, fault.advice, until=int((now + _SESSION_WAIT) * 1_000_000))
+    if fault.ending is not Ending.QUOTA:
         return SuspendedError(fault.code, fault.advice)
     # The allowance is a rolling one of 24 hours; what was spent a day ago comes back by the hour.
     # Whatever an answer asks for, no STOP sleeps for longer than that, and no call is spent on asking again at once.
-    now = time.time()
     if retry_after is None:
         until = (now // _QUOTA_HOUR + 1) * _QUOTA_HOUR
     else:
         until = now + min(max(retry_after, _LEAST_WAIT), _QUOTA_HOUR)
-    # Whoever lets us sign in and refuses the session has a trouble of its own that may pass, too.
-    kind = SuspendedError if fault.ending is Ending.QUOTA else _RefusedSessionError
-    return kind(fault.code, fault.advice, until=int(until * 1_000_000))
+    return SuspendedError(fault.code, fault.advice, until=int(until * 1_000_000))
 
 
 def _error_of(fault: Fault, retry_after: float | None) -> Exception:

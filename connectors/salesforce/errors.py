@@ -19,7 +19,7 @@ class Ending(StrEnum):
     SPLIT = "split"  # one record spoils the call, or the call is too large: find it by halves
     REFUSED = "refused"  # this record, for this reason
     TAMPER = "tamper"  # the record there isn't the one that we sent
-    EXPIRED = "expired"  # the token: a new one; where that is refused three times, a suspension until the next hour
+    EXPIRED = "expired"  # the token: a new one; where that is refused three times, a suspension of minutes
     SUSPENDED = "suspended"  # a person must act in Salesforce
     QUOTA = "quota"  # until the quota's hour
 
