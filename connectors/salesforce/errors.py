@@ -117,7 +117,9 @@ RULES: tuple[Rule, ...] = (
          "Setup, Object Manager, Assent Entry, Validation Rules, turn it off"),
     Rule(_E.REFUSED, "FIELD_FILTER_VALIDATION_EXCEPTION", "A lookup filter refuses the record: in Setup, Object "
          "Manager, Assent Entry, Fields, remove it"),
-    Rule(_E.REFUSED, "STRING_TOO_LONG", f"A value is longer than its field in this org. {_DEPLOY}"),
+    Rule(_E.REFUSED, "STRING_TOO_LONG", "A value is longer than its field in this org. Run `assent salesforce check`: "
+         "if it finds fields too short, deploy the Assent package again and retry; if none, no field of the package "
+         "holds it, and the entry stands in the ledger and in the other destinations only"),
     Rule(_E.REFUSED, "REQUIRED_FIELD_MISSING", "A field that we don't fill was made required on Assent Entry: undo "
          "it in Setup, Object Manager"),
     Rule(_E.REFUSED, "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", f"A field was made a restricted picklist. {_DEPLOY}"),

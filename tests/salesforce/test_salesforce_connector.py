@@ -216,6 +216,7 @@ def test_a_text_longer_than_its_field_is_refused_alone(org, salesforce, make_ent
     assert [type(each) for each in outcomes] == [Receipt, Refusal, Receipt]
     assert outcomes[1].code == "STRING_TOO_LONG"
     assert "xxx" not in outcomes[1].advice
+    assert "no field of the package holds it" in outcomes[1].advice  # deploying again, as of another length, won't help
 
 
 def test_a_record_that_was_changed_in_salesforce_raises_the_tamper_alarm_and_stops_nothing_else(
