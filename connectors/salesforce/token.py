@@ -69,7 +69,14 @@ _REFUSALS: tuple[tuple[str, str, str], ...] = (
         ),
     ),
     ("invalid_app_access", "", f"{_APP}, Policies, and pre-authorize the permission set Assent Integration"),
-    ("invalid_client_id", "", f"{_APP}, Settings, Consumer Key and Secret, and copy the key to `client_id`"),
+    (
+        "invalid_client_id",
+        "",
+        (
+            f"{_APP}, Settings, Consumer Key and Secret, and copy the key to `client_id`; "
+            "a new app is known after ten minutes at most"
+        ),
+    ),
     ("invalid_client", "", f"{_APP}, Settings, Consumer Key and Secret, and copy both anew"),
     ("unsupported_grant_type", "", f"{_APP}, Settings, and enable the flow that `auth` names"),
     ("unauthorized_client", "", f"{_APP}, Settings, and enable the flow that `auth` names"),
