@@ -28,6 +28,7 @@ from consent.reviews import (
 )
 from consent.tags import Tags
 from consent.values import Group, Mode
+from sync.clock import database_now
 from sync.intake import Intake
 from sync.migrate import tag_key
 from sync.status import status
@@ -542,10 +543,10 @@ def find_due(desk, review):
 
 def test_status_says_how_many_wait_and_how_many_are_overdue(desk):
     assert status(desk.database, [])["reviews"] == []
-    # The database's clock is today's: one text is years old, the other is not due before the sun goes down.
     old = desk.opted_in().doubt(at=-5 * 365 * DAY, contact=1)
-    today = datetime.now(UTC).isoformat()
-    desk.intake.take([text(DOUBTFUL, contact=2) | {"sent_at": today}])
+    # What is overdue is asked of the machine's clock: the other text is of today by that one.
+    [new] = Intake(desk.database).take([text(DOUBTFUL, contact=2) | {"sent_at": datetime.now(UTC).isoformat()}])
+    assert "error" not in new
     closed = desk.doubt(at=120, contact=3)
     desk.close(closed)
 
@@ -555,7 +556,7 @@ def test_status_says_how_many_wait_and_how_many_are_overdue(desk):
         "organization": "acme", "open": 2, "overdue": 1, "next_due_at": timestamp(find_due(desk, old)),
     }  # fmt: skip
     with desk.database.read() as tx:
-        assert [(one.open, one.overdue) for one in backlogs(tx, NOON + 60 * DAY * SECOND)] == [(2, 2)]
+        assert [(one.open, one.overdue) for one in backlogs(tx, database_now(tx) + 60 * DAY * SECOND)] == [(2, 2)]
 
 
 def test_looking_for_open_reviews_reads_no_closed_one(make_sqlite_url, open_databases):

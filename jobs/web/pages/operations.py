@@ -294,7 +294,7 @@ def _rate_chart(ticks: Sequence[Tick], times: Times, span: str, within: str) -> 
         Bar(_at(times, one.at, span), one.entries, 0, f"{_at(times, one.at, span)}: {one.entries:,} entries")
         for one in ticks
     ]
-    return bars(told, f"Entries delivered over {within}", height=150)
+    return bars(told, f"Entries settled over {within}", height=150)
 
 
 def _lag_chart(ticks: Sequence[Tick], times: Times, span: str, within: str) -> Any:
