@@ -118,6 +118,8 @@ def _budget(destination: Destination) -> dict[str, int] | None:
 def _state(standing: Standing | None, behind: int, away: int, trouble: str) -> tuple[str, str | None]:
     if standing is not None and standing.state is not State.OK:
         reason = ": ".join(part for part in (standing.code, standing.advice) if part)
+        if standing.state is State.SUSPENDED and standing.until is not None:
+            reason = f"{reason.rstrip('.')}. It is tried again by itself at {timestamp(standing.until)[:16]}Z"
         return standing.state.value, reason or None
     if away:
         return "retrying", trouble
