@@ -76,7 +76,9 @@ RULES: tuple[Rule, ...] = (
     # How much
     Rule(_E.TRANSIENT, "REQUEST_LIMIT_EXCEEDED", "Too many calls at one time in this org; " + _WAIT.lower(),
          message="concurrent"),
-    Rule(_E.TRANSIENT, "REQUEST_LIMIT_EXCEEDED", "Too many calls in a short time; " + _WAIT.lower(), status=429),
+    # Some answers say the spent day with this status, too.
+    Rule(_E.TRANSIENT, "REQUEST_LIMIT_EXCEEDED", "Too many calls in a short time; " + _WAIT.lower(), status=429,
+         message="^(?!.*(TotalRequests|24.hour))"),
     Rule(_E.QUOTA, "REQUEST_LIMIT_EXCEEDED", "The org has used up its API calls of the last 24 hours: in Setup, "
          "Company Information, see 'API Requests, Last 24 Hours'"),
     Rule(_E.SUSPENDED, "STORAGE_LIMIT_EXCEEDED", "The org's data storage is full: in Setup, Storage Usage, make room"),

@@ -32,6 +32,8 @@ CASES = [
     (403, "REQUEST_LIMIT_EXCEEDED", "ConcurrentPerOrgLongTxn Limit exceeded.", Ending.TRANSIENT),
     (403, "REQUEST_LIMIT_EXCEEDED", "ConcurrentRequests (Concurrent API Requests) Limit exceeded.", Ending.TRANSIENT),
     (429, "REQUEST_LIMIT_EXCEEDED", "Too many requests", Ending.TRANSIENT),
+    (429, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", Ending.QUOTA),
+    (429, "REQUEST_LIMIT_EXCEEDED", "Too many requests in a 24-hour period", Ending.QUOTA),
     (403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", Ending.QUOTA),
     (None, "STORAGE_LIMIT_EXCEEDED", "storage limit exceeded", Ending.SUSPENDED),
     (400, "LIMIT_EXCEEDED", "Record limit reached", Ending.SPLIT),
