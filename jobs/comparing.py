@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy import Connection
 
 from consent.database import Database
-from consent.ledger import read_positions
 from sync import findings, receipts
 from sync.choosing import Filters, Only
 from sync.clock import database_now
@@ -68,7 +67,7 @@ def compare(
             progress(run.told)
 
         seen = reconcile(database, destination, organization=organization, stop=run.stop, progress=tell)
-        run.told = _told_reconciled(seen, total) | more | {"named": _named(database, seen)}
+        run.told = _told_reconciled(seen, total) | more | {"named": _named(seen)}
         return seen
 
     found = left = look()
@@ -141,16 +140,9 @@ def _note(database: Database, found: Reconciled) -> None:
         findings.note(tx, findings.RECONCILE, found.name, database_now(tx), differing, told or None)
 
 
-def _named(database: Database, found: Reconciled) -> list[list[str]]:
-    """Return some of the differences by their entries' ids; what is missing there is named by the ledger."""
-    told = []
-    with database.read() as tx:
-        for one in found.differences[:_NAMED]:
-            entry = one.entry
-            if entry is None and one.problem is Problem.MISSING:
-                entry = next((each.id for each in read_positions(tx, one.organization, one.lane, [one.pos])), None)
-            told.append([one.problem.value, entry or one.remote_id or str(one.pos)])
-    return told
+def _named(found: Reconciled) -> list[list[str]]:
+    """Return some of the differences by their entries' ids."""
+    return [[one.problem.value, one.entry or one.remote_id or str(one.pos)] for one in found.differences[:_NAMED]]
 
 
 def _told_reconciled(found: Reconciled, total: int) -> dict[str, Any]:

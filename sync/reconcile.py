@@ -5,15 +5,16 @@ as the destination keeps them, so a difference is a difference and not a matter 
 """
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import structlog
 
 from consent.canonical import entry_id
 from consent.database import Database
-from consent.ledger import ledgers, newest_head
+from consent.ledger import ledgers, newest_head, read_positions
 from sync import receipts
 from sync.destinations import Destination
 from sync.port import Held
@@ -57,13 +58,18 @@ class Reconciled:
     checked: int = 0
     held: int = 0
     differences: list[Difference] = field(default_factory=list)
-    #: Differences beyond those that are listed.
-    more: int = 0
+    #: Differences beyond those that are listed, by what they are.
+    unlisted: Counter[Problem] = field(default_factory=Counter)
     repaired: int = 0
 
     def count(self, problem: Problem) -> int:
-        """Return how many of the listed differences are of this kind."""
-        return sum(1 for difference in self.differences if difference.problem is problem)
+        """Return how many of the differences are of this kind, listed or not."""
+        return sum(1 for difference in self.differences if difference.problem is problem) + self.unlisted[problem]
+
+    @property
+    def more(self) -> int:
+        """How many differences there are beyond those that are listed."""
+        return self.unlisted.total()
 
     @property
     def agrees(self) -> bool:
@@ -87,7 +93,8 @@ def reconcile(
             if len(result.differences) < most:
                 result.differences.append(difference)
             else:
-                result.more += 1
+                result.unlisted[difference.problem] += 1
+    result.differences = _named(database, result.differences)
     log.info(
         "reconcile.finished", destination=destination.name, checked=result.checked,
         differences=len(result.differences) + result.more,
@@ -117,6 +124,20 @@ def differences(
             # Behind the ledger's end: nobody's. Between the cursor and the end: a push that wasn't settled yet.
             if pos >= size or copies[0].seq < 0:
                 yield _difference(copies[0], Problem.EXTRA)
+
+
+def _named(database: Database, found: list[Difference]) -> list[Difference]:
+    """Return the differences with the ids of what is missing, which only the ledger knows."""
+    missing: dict[tuple[str, str], list[int]] = {}
+    for one in found:
+        if one.problem is Problem.MISSING:
+            missing.setdefault((one.organization, one.lane), []).append(one.pos)
+    ids: dict[tuple[str, str, int], str] = {}
+    with database.read() as tx:
+        for (organization, lane), positions in missing.items():
+            for entry in read_positions(tx, organization, lane, positions):
+                ids[organization, lane, entry.pos] = entry.id
+    return [replace(one, entry=one.entry or ids.get((one.organization, one.lane, one.pos))) for one in found]
 
 
 def _range(

@@ -127,6 +127,8 @@ def _state(standing: Standing | None, behind: int, away: Any) -> tuple[str, str 
     """Return a destination's state and why; where it is in trouble, since when, and when it is tried by itself."""
     if standing is not None and standing.state is not State.OK:
         reason = _STRANGE if standing.state is State.REMOVED else standing.reason
+        if standing.state is State.SUSPENDED and standing.until is not None:
+            reason = f"{(reason or '').rstrip('.')}. It is tried again by itself at {timestamp(standing.until)[:16]}Z"
         return standing.state.value, reason, standing.since, standing.until
     if away.ledgers:
         return "retrying", f"{away.code}: {away.advice}", away.since, away.due_at or None

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from connectors.salesforce.client import RejectedError, SalesforceClient
+from connectors.salesforce.errors import for_a_person
 from connectors.salesforce.fields import ENTRY_FIELDS, ENTRY_KEY, ENTRY_OBJECT, RUN_FIELDS, RUN_KEY, RUN_OBJECT, Field
 from connectors.salesforce.normalize import FieldType
 from sync.port import Finding, SuspendedError, TransientError
@@ -21,13 +22,26 @@ def examine(client: SalesforceClient) -> list[Finding]:
     try:
         client.login()
         findings.append(Finding("login", ok=True))
+        wrong_version = list(_version(client))
+        if wrong_version:
+            return findings + wrong_version
         findings += _org(client)
         for object_name, key, fields in ((ENTRY_OBJECT, ENTRY_KEY, ENTRY_FIELDS), (RUN_OBJECT, RUN_KEY, RUN_FIELDS)):
             findings += _object(client, object_name, key, fields)
         findings += _limits(client)
     except (SuspendedError, TransientError) as error:
-        findings.append(Finding("connection" if findings else "login", ok=False, advice=error.advice))
+        findings.append(Finding("connection" if findings else "login", ok=False, advice=for_a_person(error.advice)))
     return findings
+
+
+def _version(client: SalesforceClient) -> Iterator[Finding]:
+    try:
+        versions = client.versions()
+    except (RejectedError, SuspendedError, TransientError):
+        return  # what hides more than this, the next call will tell
+    if versions and client.version not in versions:
+        advice = f"The org has no version {client.version} of the API: set `api_version` to {versions[-1]}"
+        yield Finding("API version", ok=False, advice=advice)
 
 
 def _org(client: SalesforceClient) -> Iterator[Finding]:
@@ -50,7 +64,10 @@ def _object(client: SalesforceClient, name: str, key: str, fields: Sequence[Fiel
     except SuspendedError as error:
         if error.code != "NOT_FOUND":
             raise
-        yield Finding(name, ok=False, advice=f"The object is missing or hidden: {_DEPLOY}; then {_ASSIGN}")
+        advice = (
+            f"The object is missing or hidden: deploy the Assent package (`assent salesforce deploy`); then {_ASSIGN}"
+        )
+        yield Finding(name, ok=False, advice=advice)
         return
     missing = [verb for verb in ("createable", "updateable", "queryable") if not described.get(verb)]
     yield Finding(

@@ -26,6 +26,7 @@ _RECORD_ID = re.compile(r"[a-zA-Z0-9]{15}(?:[a-zA-Z0-9]{3})?")
 _RECORD_IDS = re.compile(f"{_RECORD_ID.pattern}(?:,{_RECORD_ID.pattern})*")
 _QUOTA_HOUR = 3600
 _LEAST_WAIT = 60
+_SESSION_WAIT = 900
 # Seconds are ridden out here; what takes longer is sync's to wait for.
 _ATTEMPTS = 3
 _PATIENCE = 5.0
@@ -39,11 +40,16 @@ class RejectedError(Exception):
         self.fault = fault
 
 
+class _RefusedSessionError(SuspendedError):
+    """A session that Salesforce has just opened is refused: its servers may not agree yet, or never will."""
+
+
 class SalesforceClient:
     """The calls we make of one org, from any number of threads."""
 
     def __init__(self, settings: SalesforceSettings) -> None:
-        self._version = settings.api_version
+        #: Of the API, as settings name it.
+        self.version = settings.api_version
         self._gate = Gate(settings.api_reserve)
         self._session = SalesforceSession(settings, self._gate.hear)
         self._tokens = Tokens(settings, self._session)
@@ -93,6 +99,13 @@ class SalesforceClient:
         """Return what the integration user may see of an object."""
         answer = self.call(f"sobjects/{object_name}/describe", asks=True)
         return answer if isinstance(answer, dict) else {}
+
+    def versions(self) -> list[str]:
+        """Return the versions of the API that the org has, oldest first; none where it doesn't tell."""
+        # One level above all other calls, and not counted as one.
+        answer = self.call("..", asks=True)
+        listed = answer if isinstance(answer, list) else []
+        return [str(one["version"]) for one in listed if isinstance(one, dict) and "version" in one]
 
     def limits(self) -> dict[str, Any]:
         """Return the org's limits and what remains of them."""
@@ -159,7 +172,7 @@ class SalesforceClient:
                 session_id=token.access_token,
                 instance_url=token.instance_url,
                 session=self._session,
-                version=self._version,
+                version=self.version,
                 object_pairs_hook=None,
             )
             del salesforce.headers["X-PrettyPrint"]  # a third of each answer would be blanks
@@ -168,12 +181,15 @@ class SalesforceClient:
 
 
 def suspension(fault: Fault, retry_after: float | None = None) -> SuspendedError:
-    """Return the port's error for a fault that a person must mend, or that a quota's hour ends."""
+    """Return the port's error for a fault that a person must mend, or that passes by itself at a time."""
+    now = time.time()
+    if fault.ending is Ending.EXPIRED:
+        # Who lets us sign in and refuses the session has a trouble of its own, and that may pass.
+        return _RefusedSessionError(fault.code, fault.advice, until=int((now + _SESSION_WAIT) * 1_000_000))
     if fault.ending is not Ending.QUOTA:
         return SuspendedError(fault.code, fault.advice)
     # The allowance is a rolling one of 24 hours; what was spent a day ago comes back by the hour.
     # Whatever an answer asks for, no STOP sleeps for longer than that, and no call is spent on asking again at once.
-    now = time.time()
     if retry_after is None:
         until = (now // _QUOTA_HOUR + 1) * _QUOTA_HOUR
     else:
@@ -227,4 +243,6 @@ def _answer(result: Any) -> str | Fault:
 
 
 def _passes_soon(error: BaseException) -> bool:
-    return isinstance(error, TransientError) and (error.retry_after or 0) <= 1
+    if isinstance(error, TransientError):
+        return (error.retry_after or 0) <= 1
+    return isinstance(error, _RefusedSessionError)

@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import takewhile
@@ -12,11 +12,11 @@ import structlog
 
 from connectors.salesforce.check import examine
 from connectors.salesforce.client import RejectedError, SalesforceClient, suspension
-from connectors.salesforce.errors import Ending, Fault
+from connectors.salesforce.errors import TAMPERED, Ending, Fault
 from connectors.salesforce.fields import ENTRY_KEY, ENTRY_OBJECT, RUN_KEY, RUN_OBJECT
 from connectors.salesforce.gate import CALLS
 from connectors.salesforce.mapping import Row, row_of, run_records
-from connectors.salesforce.reading import read_lane_back
+from connectors.salesforce.reading import read_digests, read_lane_back
 from connectors.salesforce.settings import SalesforceSettings
 from consent.kinds import Lane
 from consent.values import new
@@ -51,6 +51,7 @@ _OF_AN_OBJECT = frozenset({
     "INSUFFICIENT_ACCESS", "INSUFFICIENT_ACCESS_OR_READONLY", "INVALID_FIELD", "INVALID_FIELD_FOR_INSERT_UPDATE",
     "INVALID_TYPE", "NOT_FOUND",
 })  # fmt: skip
+_BY_A_RULE = "FIELD_CUSTOM_VALIDATION_EXCEPTION"
 _MOMENTARY = frozenset({Ending.AGAIN, Ending.LOCKED, Ending.TRANSIENT})
 
 
@@ -149,9 +150,23 @@ class SalesforceConnector:
                 answers |= self._upsert([by_key[key] for key in again], urgent=urgent)
             except (TransientError, SuspendedError):
                 break  # what the others were told counts; these are delayed
+        self._compare_refused(answers, by_key)
         _raise_suspension(list(answers.values()))
         answered = takewhile(lambda row: row.key in answers, rows)
         return [_outcome(answers[row.key], row) for row in answered]
+
+    def _compare_refused(self, answers: dict[str, str | Fault], by_key: Mapping[str, Row]) -> None:
+        """Look whether records that some rule won't have changed differ from ours, and tell those as tampered with.
+
+        Our own rules are known by their message; in an org that translates it, or has rules of the same kind, by this.
+        """
+        refused = [key for key, answer in answers.items() if isinstance(answer, Fault) and answer.code == _BY_A_RULE]
+        if not refused:
+            return
+        with suppress(RejectedError, SuspendedError, TransientError):  # then they are told as refused by another's rule
+            held = read_digests(self._client, refused)
+            changed = [key for key in refused if key in held and held[key] != by_key[key].digest]
+            answers |= dict.fromkeys(changed, TAMPERED)
 
     def _upsert(self, rows: list[Row], *, urgent: bool) -> dict[str, str | Fault]:
         """Upsert rows, halving what is turned down as a whole, and return the answers by entry id, in their order.

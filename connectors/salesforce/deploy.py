@@ -16,7 +16,7 @@ import structlog
 from simple_salesforce.api import Salesforce
 from simple_salesforce.exceptions import SalesforceError
 
-from connectors.salesforce.errors import Ending, Fault, understand
+from connectors.salesforce.errors import Ending, Fault, for_a_person, understand
 from connectors.salesforce.session import SalesforceSession
 from connectors.salesforce.settings import SalesforceSettings
 from connectors.salesforce.token import Token, Tokens
@@ -29,6 +29,8 @@ log = structlog.get_logger()
 _FIRST_LOOK, _SLOWEST_LOOK = 0.2, 2.0
 # Unanswered questions in a row after which we give up; the deployment goes on without us.
 _UNANSWERED = 5
+
+_NOT_ADMITTED = frozenset({"invalid_grant", "invalid_app_access"})
 
 _FAULT = re.compile(r"<faultcode>(?:\w+:)?(\w+)</faultcode>.*?<faultstring>(.*?)</faultstring>", re.DOTALL)
 _WHOLE_MESSAGE = re.compile(r"<errorMessage>(.*?)</errorMessage>", re.DOTALL)
@@ -95,9 +97,13 @@ def deploy(
     try:
         deployment = caller.start(archive, check_only=check_only)
         log.info("salesforce.deployment_started", deployment=deployment.id, check_only=check_only)
-        deployment = _watch(caller, deployment, patience, progress)
-        log.info("salesforce.deployment_ended", deployment=deployment.id, state=deployment.state)
-        return deployment
+        return _watch(caller, deployment, patience, progress)
+    except TransientError as error:
+        raise TransientError(error.code, for_a_person(error.advice)) from None
+    except SuspendedError as error:
+        if error.code not in _NOT_ADMITTED:
+            raise
+        raise SuspendedError(error.code, f"{error.advice}, and for a deployment the administrator's profile") from None
     finally:
         caller.shut()
 
@@ -121,6 +127,7 @@ def _watch(
                 advice = f"{error.advice}. The deployment {deployment.id} goes on: in Setup, see Deployment Status"
                 raise TransientError(error.code, advice) from None
     progress(deployment)
+    log.info("salesforce.deployment_ended", deployment=deployment.id, state=deployment.state)
     return deployment
 
 

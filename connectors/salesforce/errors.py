@@ -19,7 +19,7 @@ class Ending(StrEnum):
     SPLIT = "split"  # one record spoils the call, or the call is too large: find it by halves
     REFUSED = "refused"  # this record, for this reason
     TAMPER = "tamper"  # the record there isn't the one that we sent
-    EXPIRED = "expired"  # the token: one new one, then it is a suspension
+    EXPIRED = "expired"  # the token: a new one; where that is refused three times, a suspension of minutes
     SUSPENDED = "suspended"  # a person must act in Salesforce
     QUOTA = "quota"  # until the quota's hour
 
@@ -52,6 +52,14 @@ _DEPLOY = "Deploy the Assent package again, then run `assent salesforce check`"
 _WAIT = "Nothing to do: it is tried again"
 _RULE = "Look at the entry's fields and at what was customized on the object Assent Entry, then retry it"
 
+#: The record there isn't the one that we sent.
+TAMPERED = Fault(
+    _E.TAMPER,
+    "tamper",
+    "The record in Salesforce differs from the ledger's entry, and Salesforce won't have it changed: compare the two, "
+    "and find out who wrote it",
+)
+
 RULES: tuple[Rule, ...] = (
     # Who we are
     Rule(_E.SUSPENDED, "INVALID_SESSION_ID", "In Setup, External Client App Manager, give the app the OAuth scope "
@@ -68,6 +76,9 @@ RULES: tuple[Rule, ...] = (
     # How much
     Rule(_E.TRANSIENT, "REQUEST_LIMIT_EXCEEDED", "Too many calls at one time in this org; " + _WAIT.lower(),
          message="concurrent"),
+    # Some answers say the spent day with this status, too.
+    Rule(_E.TRANSIENT, "REQUEST_LIMIT_EXCEEDED", "Too many calls in a short time; " + _WAIT.lower(), status=429,
+         message="^(?!.*(TotalRequests|24.hour))"),
     Rule(_E.QUOTA, "REQUEST_LIMIT_EXCEEDED", "The org has used up its API calls of the last 24 hours: in Setup, "
          "Company Information, see 'API Requests, Last 24 Hours'"),
     Rule(_E.SUSPENDED, "STORAGE_LIMIT_EXCEEDED", "The org's data storage is full: in Setup, Storage Usage, make room"),
@@ -103,14 +114,14 @@ RULES: tuple[Rule, ...] = (
          "delete all of them but one"),
     Rule(_E.REFUSED, "DUPLICATES_DETECTED", "In Setup, Duplicate Rules, turn off the rule on Assent Entry"),
     # The record
-    Rule(_E.TAMPER, "FIELD_CUSTOM_VALIDATION_EXCEPTION", "The record in Salesforce differs from the ledger's entry, "
-         "and Salesforce won't have it changed: compare the two, and find out who wrote it", message="append-only",
-         name="tamper"),
+    Rule(_E.TAMPER, "FIELD_CUSTOM_VALIDATION_EXCEPTION", TAMPERED.advice, message="append-only", name=TAMPERED.code),
     Rule(_E.REFUSED, "FIELD_CUSTOM_VALIDATION_EXCEPTION", "A validation rule that isn't ours refuses the record: in "
          "Setup, Object Manager, Assent Entry, Validation Rules, turn it off"),
     Rule(_E.REFUSED, "FIELD_FILTER_VALIDATION_EXCEPTION", "A lookup filter refuses the record: in Setup, Object "
          "Manager, Assent Entry, Fields, remove it"),
-    Rule(_E.REFUSED, "STRING_TOO_LONG", f"A value is longer than its field in this org. {_DEPLOY}"),
+    Rule(_E.REFUSED, "STRING_TOO_LONG", "A value is longer than its field in this org. Run `assent salesforce check`: "
+         "if it finds fields too short, deploy the Assent package again and retry; if none, no field of the package "
+         "holds it, and the entry stands in the ledger and in the other destinations only"),
     Rule(_E.REFUSED, "REQUIRED_FIELD_MISSING", "A field that we don't fill was made required on Assent Entry: undo "
          "it in Setup, Object Manager"),
     Rule(_E.REFUSED, "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", f"A field was made a restricted picklist. {_DEPLOY}"),
@@ -142,6 +153,7 @@ _BY_STATUS: dict[int, tuple[Ending, str]] = {
     406: (_E.TRANSIENT, _WAIT),
     408: (_E.TRANSIENT, _WAIT),
     409: (_E.TRANSIENT, _WAIT),
+    410: (_E.SUSPENDED, "Salesforce has retired this version of its API: set `api_version` to one that the org has"),
     412: (_E.TRANSIENT, _WAIT),
     413: (_E.SPLIT, "The record is larger than Salesforce takes in one call"),
     414: (_E.SPLIT, "The record is larger than Salesforce takes in one call"),
@@ -151,6 +163,11 @@ _BY_STATUS: dict[int, tuple[Ending, str]] = {
 }
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{2,79}")
 _MATCHERS = tuple((rule, re.compile(rule.message, re.IGNORECASE)) for rule in RULES)
+
+
+def for_a_person(advice: str) -> str:
+    """Return an advice for who started a call by hand: nothing tries that again by itself."""
+    return advice.replace(_WAIT, "Run it again later").replace("it is tried again", "run it again later")
 
 
 def understand(status: int | None, code: str, message: str) -> Fault:

@@ -7,7 +7,7 @@ once more, whole.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -20,8 +20,10 @@ from sync.port import Held, SuspendedError, TransientError
 
 log = structlog.get_logger()
 
+_Named = TypeVar("_Named", int, str)
+
 _PAGE = 2000
-_WHOLE_PAGE = 100  # positions that a condition names: an address should stay below 2,000 characters or so
+_WHOLE_PAGE = 100  # positions, or entries, that a condition names: an address may have 16,384 characters
 _SWIFT = ", ".join(field.name for field in SWIFT_FIELDS)
 _WHOLE = f"Id, {_SWIFT}, " + ", ".join(field.name for field in SLOW_FIELDS)
 # On every object (Object Reference, "System Fields").
@@ -51,6 +53,16 @@ def read_lane_back(
             for row in _select(client, _WHOLE, f"{of_lane} AND Pos__c IN ({named})"):
                 yield _held(row, organization, lane, digest_of(row))
         start = stop + 1 if rows else _next_held(client, of_lane, stop + 1, last)
+
+
+def read_digests(client: SalesforceClient, keys: Sequence[str]) -> dict[str, bytes]:
+    """Return the digests of the records that the org holds of these entry ids."""
+    digests = {}
+    for part in _parts(keys):
+        named = ", ".join(f"'{key}'" for key in part)
+        for row in _select(client, _WHOLE, f"{ENTRY_KEY} IN ({named})"):
+            digests[str(row.get(ENTRY_KEY))] = digest_of(row)
+    return digests
 
 
 def _swiftly(client: SalesforceClient, condition: str) -> list[dict[str, Any]]:
@@ -116,6 +128,6 @@ def _pos(row: dict[str, Any]) -> int:
     return int(pos)
 
 
-def _parts(positions: Sequence[int]) -> Iterator[Sequence[int]]:
-    for at in range(0, len(positions), _WHOLE_PAGE):
-        yield positions[at : at + _WHOLE_PAGE]
+def _parts(named: Sequence[_Named]) -> Iterator[Sequence[_Named]]:
+    for at in range(0, len(named), _WHOLE_PAGE):
+        yield named[at : at + _WHOLE_PAGE]

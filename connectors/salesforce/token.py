@@ -29,6 +29,7 @@ _JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _ASSERTION_SECONDS = 180  # Salesforce takes up to five minutes
 
 _APP = "In Setup, External Client App Manager, open the app"
+_AUDIENCE, _ASSERTION = "audience", "expired|assertion"
 # (error, pattern in its description, what to do); the first that matches counts.
 _REFUSALS: tuple[tuple[str, str, str], ...] = (
     (
@@ -43,7 +44,7 @@ _REFUSALS: tuple[tuple[str, str, str], ...] = (
     ("invalid_grant", "no valid scopes", f"{_APP}, Settings, and add the scope 'Manage user data via APIs (api)'"),
     (
         "invalid_grant",
-        "audience",
+        _AUDIENCE,
         (
             "Set `login_url` to https://login.salesforce.com, https://test.salesforce.com for a sandbox, "
             "or the org's My Domain"
@@ -51,10 +52,10 @@ _REFUSALS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "invalid_grant",
-        "expired|assertion",
+        _ASSERTION,
         (
-            "Set this machine's clock right; then compare the certificate in Setup, External Client App Manager, "
-            "Manager, Settings) with our key"
+            "Set this machine's clock right; then, in Setup, External Client App Manager, open the app, Settings, and "
+            "compare the certificate there with the key of `private_key_file`"
         ),
     ),
     ("invalid_grant", "ip restricted", "In Setup, the integration user's profile, Login IP Ranges, add our address"),
@@ -68,13 +69,22 @@ _REFUSALS: tuple[tuple[str, str, str], ...] = (
         ),
     ),
     ("invalid_app_access", "", f"{_APP}, Policies, and pre-authorize the permission set Assent Integration"),
-    ("invalid_client_id", "", f"{_APP}, Settings, Consumer Key and Secret, and copy the key to `client_id`"),
+    (
+        "invalid_client_id",
+        "",
+        (
+            f"{_APP}, Settings, Consumer Key and Secret, and copy the key to `client_id`; "
+            "a new app is known after ten minutes at most"
+        ),
+    ),
     ("invalid_client", "", f"{_APP}, Settings, Consumer Key and Secret, and copy both anew"),
     ("unsupported_grant_type", "", f"{_APP}, Settings, and enable the flow that `auth` names"),
     ("unauthorized_client", "", f"{_APP}, Settings, and enable the flow that `auth` names"),
     ("inactive_user", "", "In Setup, Users, activate the integration user"),
     ("inactive_org", "", "The org is locked or closed: ask Salesforce"),
 )
+# Some orgs name the audience where it is wrong, others only refuse the request or the grant.
+_PERHAPS_AUDIENCE = (_AUDIENCE, _ASSERTION, "")
 # Errors of the same shape that pass by themselves.
 _PASSING = re.compile("login rate exceeded|retry your request", re.IGNORECASE)
 _PASSING_CODES = frozenset({"temporarily_unavailable", "server_error", "unknown_error"})
@@ -90,8 +100,12 @@ class Token(NamedTuple):
     user_id: str = ""
 
 
-class _WrongAudienceError(SuspendedError):
-    """The signed request names an authorization server that this one doesn't take itself for."""
+class _GrantError(SuspendedError):
+    """A grant is refused: for the authorization server that our signed request names (`audience`), or perhaps so."""
+
+    def __init__(self, code: str, advice: str, *, for_audience: bool) -> None:
+        super().__init__(code, advice)
+        self.for_audience = for_audience
 
 
 class Tokens:
@@ -131,22 +145,27 @@ class Tokens:
         return self._token
 
     def _ask_as_documented(self) -> Token:
-        """Ask; where our address is no audience for the org, ask once more for the one that the documents name."""
+        """Ask; where our address may be no audience for the org, ask once more for the one that the documents name."""
+        ours, documented = self._audience, _documented_audience(self._audience)
         try:
-            return self._ask()
-        except _WrongAudienceError:
-            documented = _documented_audience(self._audience)
-            if self._settings.audience or documented == self._audience:
+            return self._ask(ours)
+        except _GrantError as error:
+            if self._settings.auth != "jwt" or self._settings.audience or documented == ours:
                 raise
+            refused = error
+        try:
+            token = self._ask(documented)
+        except _GrantError as error:
+            raise refused if error.for_audience else error from None
         self._audience = documented
-        return self._ask()
+        return token
 
-    def _ask(self) -> Token:
+    def _ask(self, audience: str) -> Token:
         settings = self._settings
         address = f"{settings.login_url.rstrip('/')}/services/oauth2/token"
         form, credentials = {"grant_type": "client_credentials"}, None
         if settings.auth == "jwt":
-            form = {"grant_type": _JWT_GRANT, "assertion": self._assertion()}
+            form = {"grant_type": _JWT_GRANT, "assertion": self._assertion(audience)}
         else:
             credentials = (settings.client_id, settings.client_secret or "")
         trouble: TransientError | SuspendedError
@@ -174,12 +193,12 @@ class Tokens:
             raise TransientError("unreadable_token", "Salesforce's answer held no token; it is tried again")
         raise _refusal(response.status_code, answer, self._session.retry_after)
 
-    def _assertion(self) -> str:
+    def _assertion(self, audience: str) -> str:
         settings = self._settings
         claims = {
             "iss": settings.client_id,
             "sub": settings.username,
-            "aud": self._audience,
+            "aud": audience,
             "exp": int(time.time()) + _ASSERTION_SECONDS,
         }
         signed = f"{base64url(orjson.dumps({'alg': 'RS256'}))}.{base64url(orjson.dumps(claims))}"
@@ -217,7 +236,9 @@ def _refusal(status: int, answer: dict[str, Any], retry_after: float | None) -> 
         return TransientError(f"login_http_{status}", "Salesforce takes no logins now", retry_after=retry_after)
     for code, pattern, advice in _REFUSALS:
         if code == error and re.search(pattern, description, re.IGNORECASE):
-            return (_WrongAudienceError if pattern == "audience" else SuspendedError)(code, advice)
+            if pattern in _PERHAPS_AUDIENCE and code == "invalid_grant":
+                return _GrantError(code, advice, for_audience=pattern == _AUDIENCE)
+            return SuspendedError(code, advice)
     if 300 <= status < 400:
         return SuspendedError("redirected", "`login_url` answers with a redirect: set it to the org's My Domain")
     return SuspendedError(f"login_http_{status}", "Salesforce refuses our login: compare `login_url`, `client_id` and "

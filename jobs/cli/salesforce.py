@@ -49,7 +49,9 @@ def package(
         print_object({"file": output, "files": len(package_files()), "bytes": len(made), "sha256": digest})
     else:
         print(f"wrote {output}: {len(made):,} bytes")
-        say(f"An administrator deploys it with `sf project deploy start --metadata-dir {output} --target-org ALIAS`.")
+        # Without that option the tool looks for one folder a package in the zip, and finds none.
+        sf = f"sf project deploy start --metadata-dir {output} --single-package --target-org ALIAS"
+        say(f"An administrator deploys it with `{sf}`.")
 
 
 @app.command()

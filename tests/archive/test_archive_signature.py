@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from itertools import pairwise
 
 import orjson
@@ -49,7 +50,9 @@ def rewrite(path, lines):
 
 def changed(lines):
     """Return a manifest's lines with another time in the first."""
-    return [lines[0].replace(b'"recorded_at":"2026', b'"recorded_at":"2025', 1), *lines[1:]]
+    first, times = re.subn(rb'"recorded_at":"\d{4}', b'"recorded_at":"2025', lines[0], count=1)
+    assert (times, first != lines[0]) == (1, True)
+    return [first, *lines[1:]]
 
 
 def relink(paths):

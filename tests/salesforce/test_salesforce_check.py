@@ -36,10 +36,19 @@ def test_a_refused_login_is_the_finding(org, connect):
     assert "Consumer Key" in findings[0].advice
 
 
+@pytest.mark.parametrize("wanted", ["99.0", "30.0"])
+def test_a_version_of_the_api_that_the_org_has_not_is_the_finding_and_the_newest_is_named(org, connect, wanted):
+    [login, version] = connect(api_version=wanted).check()
+
+    assert (login.ok, version.subject, version.ok) == (True, "API version", False)
+    assert re.fullmatch(rf"The org has no version {wanted} of the API: set `api_version` to \d\d\.0", version.advice)
+
+
 def test_an_org_that_is_away_is_the_finding(org, salesforce):
     org.arm(route="describe", status=503, html=True, times=0)
 
-    assert [each.subject for each in salesforce.check() if not each.ok] == ["connection"]
+    [wrong] = [each for each in salesforce.check() if not each.ok]
+    assert (wrong.subject, wrong.advice) == ("connection", "Run it again later")
 
 
 def test_a_low_allowance_is_found(org, salesforce):

@@ -1,12 +1,10 @@
 """Delivery to an org, its faults, and reading back, over TLS sockets to a process of its own."""
 
-import threading
 import time
 import traceback
 
 import pytest
 
-from connectors.salesforce.token import _documented_audience
 from sync.port import Delay, Receipt, Refusal, Statement, StatementRefusedError, SuspendedError, TransientError
 
 OBJECT = "Assent_Entry__c"
@@ -133,123 +131,6 @@ def test_a_mute_server_is_given_up_after_the_timeout(org, connect, make_entries,
     assert org.struck(fault) >= 1
 
 
-def test_eight_threads_that_meet_an_expired_session_log_in_once(org, salesforce, make_entries, batch_of):
-    entries = make_entries(["text"] * 80)
-    salesforce.push(batch_of(entries[:1]))
-    org.settings(latency_seconds=0.05)  # so that all eight are on their way when the first is turned away
-    org.expire_sessions()
-    together, outcomes = threading.Barrier(8), {}
-
-    def work(number):
-        together.wait()
-        outcomes[number] = salesforce.push(batch_of(entries[number * 10 : number * 10 + 10]))
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert all(isinstance(each, Receipt) for number in range(8) for each in outcomes[number])
-    assert [each["route"] for each in org.journal()["requests"]].count("token") == 2  # the first login, and one more
-    assert org.counts()[OBJECT] == 80
-
-
-def test_eight_threads_share_one_failed_login(org, salesforce, make_entries, batch_of):
-    fault = org.arm(
-        route="token", status=400, error="invalid_client_id", error_description="client identifier invalid", times=0
-    )
-    org.settings(latency_seconds=0.3)
-    together, codes = threading.Barrier(8), []
-
-    def work():
-        together.wait()
-        with pytest.raises(SuspendedError) as caught:
-            salesforce.push(batch_of(make_entries(["a"])))
-        codes.append(caught.value.code)
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert codes == ["invalid_client_id"] * 8
-    assert org.struck(fault) < 8  # one, unless a thread came too late to wait for it
-
-
-def test_a_session_that_stays_expired_suspends_after_one_new_login(org, salesforce, make_entries, batch_of):
-    org.arm(
-        route="collections", status=401, errorCode="INVALID_SESSION_ID", message="Session expired or invalid", times=0
-    )
-
-    with pytest.raises(SuspendedError) as caught:
-        salesforce.push(batch_of(make_entries(["a"])))
-
-    routes = [each["route"] for each in org.journal()["requests"]]
-    assert caught.value.code == "INVALID_SESSION_ID"
-    assert routes == ["token", "collections", "token", "collections"]
-
-
-def test_client_credentials_log_in_too(org, connect, make_entries, batch_of):
-    connector = connect(auth="client_credentials", username=None, private_key=None)
-
-    assert isinstance(connector.push(batch_of(make_entries(["a"])))[0], Receipt)
-
-
-def test_an_org_that_takes_only_the_documented_audience_gets_it(org, salesforce, make_entries, batch_of):
-    org.settings(audience="https://login.salesforce.com")
-
-    first = salesforce.push(batch_of(make_entries(["a"])))
-    org.expire_sessions()
-    second = salesforce.push(batch_of(make_entries(["b"], first=1)))
-
-    statuses = [each["status"] for each in org.journal()["requests"] if each["route"] == "token"]
-    assert [type(each) for each in (*first, *second)] == [Receipt, Receipt]
-    assert statuses == [400, 200, 200]
-
-
-@pytest.mark.parametrize(
-    ("url", "audience"),
-    [
-        ("https://acme.my.salesforce.com", "https://login.salesforce.com"),
-        ("https://acme--test.sandbox.my.salesforce.com", "https://test.salesforce.com"),
-        ("https://test.salesforce.com", "https://test.salesforce.com"),
-        ("https://login.salesforce.com", "https://login.salesforce.com"),
-    ],
-)
-def test_a_sandbox_is_known_by_its_address(url, audience):
-    assert _documented_audience(url) == audience
-
-
-@pytest.mark.parametrize(
-    ("changes", "code", "word"),
-    [
-        ({"auth": "client_credentials", "client_secret": "wrong"}, "invalid_client", "Consumer Key"),
-        ({"client_id": "wrong"}, "invalid_client_id", "Consumer Key"),
-        ({"username": "wrong@example.com"}, "invalid_grant", "pre-authorized"),
-        ({"audience": "https://elsewhere.example.com"}, "invalid_grant", "login_url"),
-        ({"ca_bundle": None}, "untrusted_certificate", "ca_bundle"),
-        ({"ca_bundle": "/nowhere/ca.pem"}, "ca_bundle", "ca_bundle"),
-        ({"login_url": "http://127.0.0.1:9"}, "bad_address", "https"),
-    ],
-)
-def test_a_refused_login_suspends_and_says_what_to_do(org, connect, make_entries, batch_of, changes, code, word):
-    with pytest.raises(SuspendedError) as caught:
-        connect(**changes).push(batch_of(make_entries(["a"])))
-
-    assert caught.value.code == code
-    assert word in caught.value.advice
-
-
-@pytest.mark.parametrize("key", ["not a key", "", None])
-def test_a_key_that_is_none_suspends_and_says_what_it_must_be(org, connect, make_entries, batch_of, key):
-    connector = connect(private_key=key)
-
-    with pytest.raises(SuspendedError, match="RSA key in PEM"):
-        connector.push(batch_of(make_entries(["a"])))
-
-
 @pytest.mark.parametrize("status", [400, 403, 500])
 def test_no_number_name_or_text_reaches_an_error_or_a_log(org, connect, make_entries, batch_of, capfd, status):
     quoted = "Ann Lee +14045550123 wrote STOP IT NOW"
@@ -270,14 +151,6 @@ def test_no_number_name_or_text_reaches_an_error_or_a_log(org, connect, make_ent
     heard = "".join([*said, *capfd.readouterr()])
     assert heard
     assert not [word for word in ("Ann", "404555", "STOP IT") if word in heard]
-
-
-@pytest.mark.parametrize("status", [503, 429])
-def test_a_busy_login_is_transient(org, salesforce, make_entries, batch_of, status):
-    org.arm(route="token", status=status, html=True, times=0)
-
-    with pytest.raises(TransientError):
-        salesforce.push(batch_of(make_entries(["a"])))
 
 
 def test_an_outage_is_transient(org, connect, make_entries, batch_of):
@@ -343,6 +216,7 @@ def test_a_text_longer_than_its_field_is_refused_alone(org, salesforce, make_ent
     assert [type(each) for each in outcomes] == [Receipt, Refusal, Receipt]
     assert outcomes[1].code == "STRING_TOO_LONG"
     assert "xxx" not in outcomes[1].advice
+    assert "no field of the package holds it" in outcomes[1].advice  # deploying again, as of another length, won't help
 
 
 def test_a_record_that_was_changed_in_salesforce_raises_the_tamper_alarm_and_stops_nothing_else(
@@ -360,6 +234,31 @@ def test_a_record_that_was_changed_in_salesforce_raises_the_tamper_alarm_and_sto
         held.seq for held, receipt in zip(held_of(salesforce), before, strict=True) if held.digest != receipt.digest
     ]
     assert drifted == [1]
+
+
+# A rule as the package's, in the words of an org that translates them.
+TRANSLATED = {"statusCode": "FIELD_CUSTOM_VALIDATION_EXCEPTION", "message": "Einträge sind unveränderlich."}
+
+
+def test_a_changed_record_is_told_as_one_in_an_org_of_another_language(org, salesforce, make_entries, batch_of):
+    batch = batch_of(make_entries(["a", "b", "c"]))
+    salesforce.push(batch)
+    org.change(OBJECT, "Entry_Id__c", "acme-000000000001", Kind__c="review")
+    for entry in ("acme-000000000001", "acme-000000000002"):
+        org.arm(row={"key": entry, **TRANSLATED}, times=1)
+
+    codes = [getattr(each, "code", "held") for each in salesforce.push(batch)]
+
+    assert codes == ["held", "tamper", "FIELD_CUSTOM_VALIDATION_EXCEPTION"]
+
+
+def test_a_rule_that_keeps_an_entry_out_is_not_told_as_a_change(org, salesforce, make_entries, batch_of):
+    org.arm(row={"key": "acme-000000000001", **TRANSLATED}, times=1)
+    org.arm(row={"key": "acme-000000000002", **TRANSLATED}, times=1)
+
+    codes = [getattr(each, "code", "held") for each in salesforce.push(batch_of(make_entries(["a", "b", "c"])))]
+
+    assert codes == ["held", *["FIELD_CUSTOM_VALIDATION_EXCEPTION"] * 2]
 
 
 def test_an_erased_entry_pushed_again_is_cleared_in_salesforce(org, salesforce, make_entries, batch_of):

@@ -120,14 +120,14 @@ def test_a_refused_deployment_says_what_to_do_in_the_words_of_setup(org, setting
 
 
 def test_a_user_who_may_not_sign_in_is_told_so(settings):
-    with pytest.raises(SuspendedError, match="pre-authorized"):
+    with pytest.raises(SuspendedError, match=r"pre-authorized.*and for a deployment the administrator's profile"):
         deploy(settings(username="nobody@example.com"), package_zip())
 
 
 def test_an_org_that_is_away_is_told_from_one_that_refuses(org, settings):
     org.arm(route="metadata", status=503, html=True, times=0)
 
-    with pytest.raises(TransientError):
+    with pytest.raises(TransientError, match="Run it again later"):  # a person started it: nothing tries it again
         deploy(settings(), package_zip())
 
 
@@ -171,6 +171,14 @@ def test_the_package_is_written_as_it_would_be_deployed(assent, tmp_path):
     assert (ended.returncode, told["file"], told["bytes"]) == (0, "assent.zip", len(package_zip()))
     assert (tmp_path / "assent.zip").read_bytes() == package_zip()
     assert assent("salesforce", "package", "-o", "nowhere/assent.zip").returncode == 2
+
+
+def test_who_writes_the_package_is_told_how_salesforces_own_tool_deploys_a_zip_of_one_package(assent):
+    told = assent("salesforce", "package", "-o", "assent.zip").stderr
+    readme = (ROOT / "connectors/salesforce/README.md").read_text()
+
+    for said, file in ((told, "assent.zip"), (readme, "assent-salesforce.zip")):
+        assert f"sf project deploy start --metadata-dir {file} --single-package --target-org ALIAS" in said
 
 
 def test_check_and_deploy_work_before_the_destination_is_switched_on(assent):

@@ -96,6 +96,13 @@ def test_the_external_id_is_unique_case_sensitive_and_the_only_required_field(fi
     assert [each for each, root in fields[name].items() if text(root, "required") == "true"] == [OBJECTS[name][1]]
 
 
+def test_what_reading_back_and_an_auditor_select_by_is_indexed_and_not_unique(fields):
+    # "External IDs cause an index to be created on that field" (Best Practices for Large Data Volumes, "Indexes").
+    for name in ("Pos__c", "Contact_Number__c"):
+        root = fields["Assent_Entry__c"][name]
+        assert (text(root, "externalId"), text(root, "unique")) == ("true", "false")
+
+
 def test_an_entry_can_be_linked_to_a_contact_and_a_lead_and_outlives_both(fields):
     for name, to in LINKS.items():
         root = fields[table.ENTRY_OBJECT][name]

@@ -294,13 +294,16 @@ def test_workers_leave_a_suspended_destination_alone_until_the_hour_it_named(acm
     register(acme, [to])
     to.connector.fail_with(SuspendedError("LIMIT", "Wait for the quota.", until=1))
     work(acme, to)
-    assert told(acme, to)["state"] == "suspended"
+    waits = told(acme, to)
 
     workers = Workers(acme, [to], rules(), poll_seconds=0.01)
     workers.start()
     wait_for(lambda: owed_to(acme, to) == 0)
     assert workers.drain(10)
 
+    assert (waits["state"], waits["reason"]) == (
+        "suspended", "LIMIT: Wait for the quota. It is tried again by itself at 1970-01-01T00:00Z",
+    )  # fmt: skip
     assert told(acme, to)["state"] == "ok"
     assert to.connector.ids() == ids(acme)
 

@@ -67,6 +67,7 @@ def test_a_record_that_somebody_deleted_is_missing(full, to):
     to.connector.forget(gone.id)
 
     assert differences(full, to) == [(Problem.MISSING, "consent", 5)]
+    assert [one.entry for one in reconcile(full, to).differences] == [gone.id]
 
 
 def test_a_record_that_somebody_changed_has_drifted(full, to):
@@ -122,6 +123,7 @@ def test_more_differences_than_are_listed_are_counted(full, to):
     result = reconcile(full, to, most=3)
 
     assert (len(result.differences), result.more, result.agrees) == (3, len(ids(full)) - 3, False)
+    assert result.count(Problem.MISSING) == len(ids(full))
 
 
 def test_one_organization_can_be_read_back_alone(full, intake, to):
