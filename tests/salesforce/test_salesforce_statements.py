@@ -42,7 +42,7 @@ def test_an_org_that_will_not_be_told_how_far_it_is_gets_every_entry_and_people_
     assert org.struck(armed) == 1
     assert (refused.settled, refused.owed, org.counts()[OBJECT], list(org.rows(RUN))) == (2, 0, 2, [])
     with ledger.write() as tx:
-        found = findings.findings(tx)
+        found = findings.findings(tx, [to])
         states = [one.state for one in standings(tx)]
         append(tx, "acme", [record(2, "STOP")], NOON)
     taken = synced(ledger, to)
@@ -53,7 +53,7 @@ def test_an_org_that_will_not_be_told_how_far_it_is_gets_every_entry_and_people_
     assert (taken.settled, org.counts()[OBJECT]) == (1, 3)
     assert [row["Settled__c"] for row in org.rows(RUN)] == [3]
     with ledger.read() as tx:
-        assert findings.findings(tx) == []
+        assert findings.findings(tx, [to]) == []
 
 
 def test_a_ledger_whose_org_is_told_takes_back_nothing_that_is_said_of_another(org, connect, ledger):
@@ -65,4 +65,4 @@ def test_a_ledger_whose_org_is_told_takes_back_nothing_that_is_said_of_another(o
 
     assert [row["Run_Key__c"] for row in org.rows(RUN)] == ["zeta-consent"]
     with ledger.read() as tx:
-        assert [(one.subject, one.differing) for one in findings.findings(tx)] == [("salesforce/acme", 1)]
+        assert [(one.subject, one.differing) for one in findings.findings(tx, [both])] == [("salesforce/acme", 1)]
