@@ -43,13 +43,14 @@ def server():
         try:
             yield server
         finally:
+            control(server, "immediate", "stop")  # the library knows of the first process only, and that is gone
             server.cleanup()
 
 
-def restart(server, how):
-    """`immediate` is a crash: what wasn't on disk is gone; `fast` ends every session first."""
+def control(server, how, action):
+    """Stop or restart a server: `immediate` is a crash (what was not on disk is gone), `fast` ends sessions first."""
     subprocess.run(
-        [str(server.bin_path / "pg_ctl"), "-D", str(server.pgdata), "-w", "-m", how, "restart"], check=True,
+        [str(server.bin_path / "pg_ctl"), "-D", str(server.pgdata), "-w", "-m", how, action], check=True,
         user=server.system_user, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
     )  # fmt: skip
 
@@ -90,7 +91,7 @@ def test_a_database_server_that_crashes_and_restarts_loses_no_answered_text_and_
         for how in ("immediate", "fast", "immediate"):
             before = len(to.connector.pushes)
             wait_for(lambda before=before: len(to.connector.pushes) > before + 5)
-            restart(server, how)
+            control(server, how, "restart")
             starts.append(started_at(other))
         over.set()
         for sender in senders:
