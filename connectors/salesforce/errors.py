@@ -167,7 +167,8 @@ _MATCHERS = tuple((rule, re.compile(rule.message, re.IGNORECASE)) for rule in RU
 
 def for_a_person(advice: str) -> str:
     """Return an advice for who started a call by hand: nothing tries that again by itself."""
-    return advice.replace(_WAIT, "Run it again later").replace("it is tried again", "run it again later")
+    advice = advice.replace(_WAIT, "Run it again later").replace(_WAIT.lower(), "it is tried again")
+    return advice.replace("it is tried again", "run it again later")
 
 
 def understand(status: int | None, code: str, message: str) -> Fault:

@@ -4,7 +4,14 @@ import re
 
 import pytest
 
-from connectors.salesforce.errors import RULES, Ending, understand, understand_call, understand_record
+from connectors.salesforce.errors import (
+    RULES,
+    Ending,
+    for_a_person,
+    understand,
+    understand_call,
+    understand_record,
+)
 
 LOCK = "unable to obtain exclusive access to this record or 1 records: 001XXXXXXXXXXXXXXX"
 
@@ -218,3 +225,10 @@ def test_a_failed_row_without_a_reason_is_tried_again():
 
 def test_no_advice_names_a_value():
     assert not [rule for rule in RULES if "{" in rule.advice or rule.advice.endswith(".")]
+
+
+def test_who_started_a_call_by_hand_is_never_told_that_there_is_nothing_to_do():
+    told = [for_a_person(rule.advice) for rule in RULES]
+
+    assert not [one for one in told if re.search("nothing to do|tried again", one, re.IGNORECASE)]
+    assert "Too many calls in a short time; run it again later" in told
